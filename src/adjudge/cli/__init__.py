@@ -1,0 +1,1 @@
+"""One file per command; the only layer that prints or exits."""

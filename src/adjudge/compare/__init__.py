@@ -1,0 +1,1 @@
+"""Fairness, the choice, tables and reports."""

@@ -1,0 +1,176 @@
+"""Strict configuration: YAML in, validated models out, every problem in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adjudge.core.errors import ConfigError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class StrictModel(BaseModel):
+    """Base of every config: unknown keys are refused, values are not coerced across types, frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice and reads 1e-4 as a number (YAML 1.1 wants 1.0e-4)."""
+
+
+def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+
+
+def parse_scalar(text: str) -> Any:
+    """Read a YAML scalar or flow value; numbers in exponent form without a dot are numbers too."""
+    return _numbers(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader subclass
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str) and "e" in value.lower() and value[:1] in "+-.0123456789":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: no such file, no YAML, a repeated key, or not a mapping; with the line where known.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a directory; name a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
+    try:
+        value = parse_scalar(text)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(value).__name__}")
+    return value
+
+
+def validate(model: type[M], value: Mapping[str, Any], where: str) -> M:
+    """Build a config, or raise one error that lists every problem with its field and the nearest key.
+
+    Args:
+        model: the config class.
+        value: the raw mapping.
+        where: the file (or other origin) to name in the message.
+
+    Raises:
+        ConfigError: one line per problem.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError([f"{where}: {line}" for line in _problems(model, error)]) from error
+
+
+def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        if item["type"] == "extra_forbidden":
+            allowed = sorted(_fields_at(model, item["loc"][:-1]))
+            near = nearest(str(item["loc"][-1]), allowed)
+            hint = f"; did you mean {near!r}?" if near else ""
+            shown = f"; allowed: {', '.join(allowed)}" if allowed else ""
+            yield f"{field}: unknown key{hint}{shown}"
+        elif item["type"] == "missing":
+            yield f"{field}: missing; it is required"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            yield f"{field}: {message[:1].lower()}{message[1:]}, got {item['input']!r:.200}"
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
+    """Names of the fields of the config at a location inside ``model``."""
+    current: set[type[BaseModel]] = {model}
+    for part in loc:
+        following: set[type[BaseModel]] = set()
+        for owner in current:
+            if isinstance(part, int):
+                following.add(owner)
+            elif part in owner.model_fields:
+                following |= set(_models_in(owner.model_fields[part].annotation))
+            elif part == owner.__name__:
+                following.add(owner)
+        current = following or current
+    return {field.alias or name for owner in current for name, field in owner.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Apply ``a.b=value`` overrides to a raw mapping, before validation.
+
+    Values are YAML. A key below a list of mappings (``methods.rank=8``) applies to every item that has it;
+    ``method.`` is an alias of ``methods.``.
+
+    Raises:
+        ConfigError: an override without ``=``, or one below a value that is no mapping.
+    """
+    result: dict[str, Any] = parse_scalar(yaml.safe_dump(value, allow_unicode=True)) if value else {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--set {override}: expected key=value, for example method.learning_rate=1e-4")
+        path = key.split(".")
+        if path[0] == "method" and "method" not in result and "methods" in result:
+            path[0] = "methods"
+        if not _assign(result, path, parse_scalar(text)):
+            raise ConfigError(f"--set {override}: nothing in the recipe takes {key!r}")
+    return result
+
+
+def _assign(node: Any, path: Sequence[str], value: Any) -> bool:
+    if isinstance(node, list):
+        if path[0].isdigit():
+            index = int(path[0])
+            return index < len(node) and _assign(node[index], path[1:], value)
+        owners = [item for item in node if isinstance(item, dict) and path[0] in item]
+        return bool([_assign(item, path, value) for item in owners])
+    if not isinstance(node, dict):
+        return False
+    if len(path) == 1:
+        node[path[0]] = value
+        return True
+    if node.get(path[0]) is None:
+        node[path[0]] = {}
+    return _assign(node[path[0]], path[1:], value)

@@ -1,0 +1,67 @@
+"""The contracts between layers. A layer that needs something from a higher one takes it as one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+TokenCounter = Callable[[Sequence[str]], npt.NDArray[np.int64]]
+"""texts ``[N]`` -> number of tokens of each, ``[N]``, before any truncation."""
+
+OutOfFoldPredictor = Callable[[Sequence[str], npt.NDArray[np.int64], int], npt.NDArray[np.float32]]
+"""texts ``[N]``, label indices ``[N]``, number of labels C -> out-of-fold probabilities ``[N, C]``."""
+
+Log = Callable[[dict[str, Any]], None]
+"""Takes one JSON-ready event of a run's ``log.jsonl``."""
+
+Advance = Callable[[int], None]
+"""Called with the number of units just finished."""
+
+
+class Classifier(Protocol):
+    """A fitted predictor. An encoder, an LLM and a baseline look the same from outside.
+
+    Attributes:
+        temperature: divides the logits before the softmax; 1 until it is fitted on validation.
+    """
+
+    temperature: float
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set; columns of every array below are in this order."""
+
+    def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
+        """Uncalibrated scores ``[N, C]``; softmax of them is a probability."""
+
+    def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
+        """Calibrated probabilities ``[N, C]``, each row summing to 1."""
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The most probable label of each text; never abstains."""
+
+    def count_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Each text's length in this classifier's own tokens (``[N]``) and whether it gets truncated (``[N]``)."""
+
+    def save(self, path: Path) -> None:
+        """Write everything that prediction needs into the folder ``path``: JSON and safetensors only."""
+
+
+class Progress(Protocol):
+    """Where long work reports how far it is. The command line draws bars; libraries pass a silent one."""
+
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Open a bar of ``total`` units (None: unknown); the context value advances it."""
+
+
+class SilentProgress:
+    """Progress that shows nothing."""
+
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """See `Progress.task`."""
+        return nullcontext(lambda _: None)

@@ -1,0 +1,28 @@
+"""Named seed streams: every source of randomness of a run has a name, so that one can be changed alone."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+import numpy as np
+
+Stream = Literal["init", "order", "dropout", "shots", "sample", "split", "fold", "bootstrap"]
+STREAMS: tuple[str, ...] = get_args(Stream)
+
+
+def stream_seed(seed: int, stream: Stream) -> int:
+    """The seed of a named stream of a run: 63 bits of SHA-256 over the run's seed and the name.
+
+    Raises:
+        ValueError: the stream is not one of `STREAMS`.
+    """
+    if stream not in STREAMS:
+        raise ValueError(f"unknown seed stream {stream!r}; streams: {', '.join(STREAMS)}")
+    digest = hashlib.sha256(f"adjudge:{seed}:{stream}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def stream_generator(seed: int, stream: Stream) -> np.random.Generator:
+    """A NumPy generator for a named stream of a run."""
+    return np.random.default_rng(stream_seed(seed, stream))

@@ -1,0 +1,134 @@
+"""The task: what is decided, and where its data is. A YAML file with a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from adjudge.core.config import StrictModel, read_yaml, validate
+from adjudge.core.hashing import hash_json
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+
+
+class Source(StrictModel):
+    """Where the rows of one split are.
+
+    A plain string in YAML is its ``path``: a file, a hub id (``hf://owner/name``), an embedded data set
+    (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``).
+    """
+
+    path: str = Field(min_length=1, description="file, hf:// id, embedded:// name or database URL")
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "excel", "lines"] | None = Field(
+        None, description="file format; default: by the file's name and content"
+    )
+    encoding: str | None = Field(None, description="text encoding; default: found")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="CSV delimiter; default: found")
+    query: str | None = Field(None, description="SQL query, for a database URL")
+    sheet: str | None = Field(None, description="Excel sheet; default: the first")
+    split: str | None = Field(None, description="hub split; default: the role's own name")
+    header: bool = Field(True, description="whether the first CSV row holds the column names")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class SplitPlan(StrictModel):
+    """How splits are made where the data does not bring them. The result is saved and reused."""
+
+    validation: float | int = Field(0.1, description="share (below 1) or number of rows for validation")
+    test: float | int = Field(0.2, description="share (below 1) or number of rows for test")
+    stratify: bool = Field(True, description="keep each label's share in every split")
+    group: str | None = Field(None, description="column whose equal values stay in one split")
+    per_class: int | None = Field(None, ge=1, description="train rows per label (k-shot); the rest is left out")
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _share_or_rows(cls, value: float) -> float:
+        if value < 0 or (isinstance(value, float) and value >= 1 and value != int(value)):
+            raise ValueError("a share must lie in 0 to 1 and a number of rows must be a whole number")
+        return value
+
+
+class Data(StrictModel):
+    """The files of a task: given splits, a split column, or one file that is split here."""
+
+    train: Source = Field(description="training rows, or all rows where splits are made here")
+    validation: Source | None = Field(None, description="validation rows; default: split off")
+    test: Source | None = Field(None, description="test rows; default: split off, or none")
+    split_column: str | None = Field(None, description="column of `train` that names each row's split")
+    split: SplitPlan = Field(default_factory=SplitPlan, description="how missing splits are made")
+    split_seed: int = Field(0, ge=0, description="seed of the split alone; run seeds never move it")
+    sample: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="rows to draw from each split, stratified, by split_seed"
+    )
+    accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
+
+
+class LabelInfo(StrictModel):
+    """What a label means, and the words that stand for it in a prompt (its verbalizer)."""
+
+    description: str | None = Field(None, description="one line that explains the label to a model")
+    verbalizer: str | None = Field(None, min_length=1, description="answer words; default: the label itself")
+
+
+class Task(StrictModel):
+    """What is decided: text fields, the closed label set, the instruction and prompt, and the data."""
+
+    name: Name = Field(description="short name, used in folders")
+    version: int = Field(1, ge=1, description="raise it when the meaning changes")
+    description: str | None = Field(None, description="what is decided and for whom")
+    text: str | list[str] = Field("text", description="text column, or several joined by `text_template`")
+    text_template: str | None = Field(None, description="e.g. '{title}\\n{body}'; default: columns by line breaks")
+    label: str = Field("label", description="label column")
+    id: str | None = Field(None, description="row id column; default: content hash and occurrence number")
+    metadata: list[str] = Field(default_factory=list, description="columns kept for slices")
+    labels: dict[str, LabelInfo] | None = Field(None, description="the label set; default: train's, sorted")
+    instruction: str | None = Field(None, description="what the model is told; default: made from the labels")
+    system: str | None = Field(None, description="system prompt of chat models; default: none at all")
+    prompt: str | None = Field(None, description="prompt with {instruction}, {labels} and one {text}")
+    data: Data | None = Field(None, description="where the rows are")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_as_mapping(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            if len(set(map(str, value))) < len(value):
+                raise ValueError("labels must differ from each other")
+            return {str(label): {} for label in value}
+        if isinstance(value, dict):
+            return {
+                str(label): {"description": info} if isinstance(info, str) else (info or {})
+                for label, info in value.items()
+            }
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Task:
+        if self.labels is not None and len(self.labels) < 2:
+            raise ValueError("a task needs at least two labels")
+        if self.prompt is not None and self.prompt.count("{text}") != 1:
+            raise ValueError("`prompt` must contain {text} exactly once")
+        return self
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The text columns in order."""
+        return [self.text] if isinstance(self.text, str) else list(self.text)
+
+    def hash(self) -> str:
+        """Hash of everything that changes the meaning of an answer (not of where the data is)."""
+        return hash_json(self.model_dump(mode="json", exclude={"data", "description"}))
+
+
+def load_task(path: Path) -> Task:
+    """Read and validate a task file.
+
+    Raises:
+        ConfigError: every problem of the file in one message.
+    """
+    return validate(Task, read_yaml(path), str(path))

@@ -1,0 +1,1 @@
+"""Reading tables, making splits and the data gate."""

@@ -1,0 +1,1 @@
+"""Arrays and prediction files in, numbers out; no model library."""

@@ -1,0 +1,1 @@
+"""Recipes and the runner, prediction over files and the scikit-learn face."""

@@ -1,0 +1,82 @@
+"""The contract that every way of adapting a model keeps: a config, and a `fit` that never sees test data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import Field
+
+from adjudge.core.config import StrictModel
+from adjudge.core.protocols import Classifier, Log, Progress, SilentProgress
+from adjudge.core.task import Task
+from adjudge.core.types import Split
+
+
+class MethodConfig(StrictModel):
+    """What every method's config has: `kind` (set by each subclass) names it in recipes."""
+
+    kind: str = Field(description="the method's name")
+
+
+C = TypeVar("C", bound=MethodConfig)
+
+
+def _silent(event: dict[str, Any]) -> None:
+    del event
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What surrounds a fit.
+
+    Attributes:
+        task: the task; its `labels` may be None, then `labels` below is what train holds.
+        labels: the closed set, in the order of every array.
+        seed: the run's seed, from which every stream is derived.
+        cache: folder for what is worth keeping between runs (frozen states), or None.
+        max_seconds: budget of training, or None.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    seed: int = 0
+    cache: Path | None = None
+    max_seconds: float | None = None
+    progress: Progress = field(default_factory=SilentProgress)
+    log: Log = _silent
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit returns.
+
+    Attributes:
+        classifier: the fitted, uncalibrated predictor.
+        labels_used: gold labels that shaped the decision, by split (0 for a plain zero-shot).
+        facts: JSON-ready facts for run.json: parameters, tokens, best epoch, resolved choices …
+    """
+
+    classifier: Classifier
+    labels_used: dict[str, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+Fit = Callable[[Split, Split, C, Setting], Fitted]
+
+
+@dataclass(frozen=True)
+class Method(Generic[C]):
+    """One way to adapt a model.
+
+    Attributes:
+        name: as in recipes.
+        config: the class of its options.
+        fit: ``fit(train, validation, config, setting)``. There is no parameter for test data.
+    """
+
+    name: str
+    config: type[C]
+    fit: Fit[C]

@@ -1,0 +1,1 @@
+"""Templates, verbalizers and the one function that renders token ids."""
