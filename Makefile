@@ -1,0 +1,76 @@
+# Everything is installed into .venv, by the versions of constraints.txt. Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check
+PINNED := $(PIP) -c constraints.txt
+READY  := $(VENV)/ready
+DEV    := $(VENV)/ready-for-development
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint style types imports format bench test-oldest clean
+
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+# torch comes first and pinned, so that the build which fits the machine is settled before anything else asks for one.
+$(READY): constraints.txt pyproject.toml requirements/embedded.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "adjudge needs Python 3.11 or newer, and PYTHON=$(PYTHON) is none; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PINNED) torch
+	$(PINNED) -e '.[gguf]'
+	$(PIP) --no-deps --require-hashes --only-binary :all: -r requirements/embedded.txt
+	@touch $@
+
+$(DEV): $(READY)
+	$(PINNED) -e '.[dev]'
+	@touch $@
+
+install: $(DEV)  ## set everything up, for development too
+
+demo: $(READY)  ## the main job on a real small model and real reviews (SHORT=1: a shorter form)
+	$(BIN)/adjudge demo $(if $(filter-out 0 no,$(SHORT)),--short)
+
+test: $(DEV)  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(DEV)  ## the tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: style types imports  ## all three of these:
+
+style: $(DEV)  ## ruff: rules and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)  ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(DEV)  ## which layer may import which
+	$(BIN)/lint-imports
+
+format: $(DEV)  ## rewrite the files in the agreed style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# make bench lists the benchmarks; make bench NAME=data_gate ARGS="--rows 10000" runs one.
+bench: $(DEV)  ## list the benchmarks, or run one: make bench NAME=…
+	$(if $(NAME),$(BIN)/python benchmarks/$(NAME).py $(ARGS),@awk 'FNR == 1 { gsub("\"\"\"", ""); \
+	  split(FILENAME, part, "[/.]"); printf "make bench NAME=%-18s %s\n", part[2], $$0 }' benchmarks/*.py)
+
+# The oldest versions that pyproject.toml allows for what changes most; in an environment of its own.
+test-oldest: .venv-oldest/ready  ## the fast tests with the oldest torch, transformers and others
+	.venv-oldest/bin/python -m pytest -m "not slow"
+
+.venv-oldest/ready: requirements/oldest.txt pyproject.toml requirements/embedded.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check -c requirements/oldest.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
+	  --only-binary :all: -r requirements/embedded.txt
+	@touch $@
+
+clean:  ## remove the environments and the caches, but no run
+	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,13 +23,33 @@ class StrictModel(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice and reads 1e-4 as a number (YAML 1.1 wants 1.0e-4)."""
+    """Safe YAML without three surprises of YAML 1.1.
+
+    A key written twice is refused; 1e-4 is a number (1.1 wants 1.0e-4); yes, no, on and off are words, as they
+    are often labels (1.1 reads booleans).
+    """
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads back as the same value: a text that looks like 1e5 gets quotes."""
+
+
+_EXPONENT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+for _first in "yYnNoO":
+    _Loader.yaml_implicit_resolvers[_first] = [
+        (tag, pattern) for tag, pattern in _Loader.yaml_implicit_resolvers[_first] if not tag.endswith(":bool")
+    ]
 
 
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key_node.start_mark)
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
         seen.add(key)
@@ -39,20 +61,12 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def parse_scalar(text: str) -> Any:
     """Read a YAML scalar or flow value; numbers in exponent form without a dot are numbers too."""
-    return _numbers(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader subclass
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
 
 
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, str) and "e" in value.lower() and value[:1] in "+-.0123456789":
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def to_yaml(value: Mapping[str, Any]) -> str:
+    """Write a mapping as YAML that `read_yaml` reads back as the same value, keys in their order."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -124,7 +138,7 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
                 following.add(owner)
             elif part in owner.model_fields:
                 following |= set(_models_in(owner.model_fields[part].annotation))
-            elif part == owner.__name__:
+            elif part == owner.__name__ or _is_tagged(owner, part):
                 following.add(owner)
         current = following or current
     return {field.alias or name for owner in current for name, field in owner.model_fields.items()}
@@ -137,6 +151,12 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
+def _is_tagged(owner: type[BaseModel], tag: str) -> bool:
+    """Whether ``owner`` is the alternative of a tagged union that ``tag`` names."""
+    annotations = [field.annotation for field in owner.model_fields.values()]
+    return any(get_origin(annotation) is Literal and tag in get_args(annotation) for annotation in annotations)
+
+
 def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Apply ``a.b=value`` overrides to a raw mapping, before validation.
 
@@ -144,9 +164,9 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
     ``method.`` is an alias of ``methods.``.
 
     Raises:
-        ConfigError: an override without ``=``, or one below a value that is no mapping.
+        ConfigError: an override without ``=``, with a value that is no YAML, or below a value that is no mapping.
     """
-    result: dict[str, Any] = parse_scalar(yaml.safe_dump(value, allow_unicode=True)) if value else {}
+    result = copy.deepcopy(value)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -154,7 +174,11 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
         path = key.split(".")
         if path[0] == "method" and "method" not in result and "methods" in result:
             path[0] = "methods"
-        if not _assign(result, path, parse_scalar(text)):
+        try:
+            given = parse_scalar(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override}: the value is not valid YAML; put it in quotes") from error
+        if not _assign(result, path, given):
             raise ConfigError(f"--set {override}: nothing in the recipe takes {key!r}")
     return result
 

@@ -1,5 +1,6 @@
 """Run folders: the files through which the stages speak to each other.
 
+    runs/<recipe>/split.json    made splits as row ids, shared by the recipe's runs
     runs/<recipe>/<run>/
       run.json                  resolved config, seeds, hashes, versions, hardware, cost, status
       metrics.json              every metric of `evaluate`, recomputable from the predictions
@@ -8,6 +9,8 @@
       predictions/validation.parquet, predictions/test.parquet
       texts.parquet             row_id, split and text; left out by `store_texts: false`
       model/                    the classifier
+
+What the files hold is described in ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from adjudge.core.hashing import hash_text
 from adjudge.core.types import Split
 
 FORMAT = 1
+SPLIT_FILE = "split.json"
 Status = Literal["running", "complete", "failed", "interrupted"]
 EvaluatedSplit = Literal["validation", "test"]
 
@@ -146,11 +150,15 @@ def prediction_table(split: Split, predicted: Predicted) -> pl.DataFrame:
 def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs at these paths; a folder of runs stands for all runs below it, sorted by name.
 
+    The recipe's ``split.json`` lies beside its runs, so a shell's ``runs/<recipe>/*`` names it too; it is passed over.
+
     Raises:
         DataError: a path is no run and holds none.
     """
     found: list[Run] = []
     for path in paths:
+        if path.name == SPLIT_FILE and path.is_file() and len(paths) > 1:
+            continue
         if (path / "run.json").is_file():
             found.append(Run(path))
             continue

@@ -96,6 +96,12 @@ class Task(StrictModel):
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_as_mapping(cls, value: Any) -> Any:
+        if isinstance(value, list | dict):
+            unclear = [
+                str(label) for label in value if isinstance(label, bool) or not isinstance(label, str | int | float)
+            ]
+            if unclear:
+                raise ValueError(f"write these labels in quotes, as the data has them: {', '.join(unclear)}")
         if isinstance(value, list):
             if len(set(map(str, value))) < len(value):
                 raise ValueError("labels must differ from each other")

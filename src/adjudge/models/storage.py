@@ -19,7 +19,6 @@ CLASSIFIERS: Registry[Callable[[Path], Classifier]] = Registry(
     {
         "majority": Entry("adjudge.models.majority:MajorityClassifier.load", "label shares"),
         "tfidf": Entry("adjudge.models.tfidf:TfidfClassifier.load", "n-grams and a linear layer"),
-        "embedding": Entry("adjudge.models.embedding:EmbeddingClassifier.load", "frozen states and a linear layer"),
         "neural": Entry("adjudge.models.neural:NeuralClassifier.load", "a model with a score or a label head"),
     },
 )

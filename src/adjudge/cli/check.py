@@ -1,0 +1,178 @@
+"""`adjudge check`: the data gate, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from adjudge.cli.progress import progress
+from adjudge.cli.screen import complain, print_json, results, table
+from adjudge.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from adjudge.core.task import Task
+    from adjudge.data.gate import Report
+
+EPILOG = """\
+[bold]Examples[/]
+
+  adjudge check tasks/reviews.yaml
+  adjudge check tasks/reviews.yaml --model smollm2-135m --max-tokens 512
+  adjudge check --train a.csv --validation b.csv --test c.csv --text review --label rating --json
+
+Exit status: 0 without errors, 1 with errors, 2 for input that cannot be read."""
+
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+ROWS_SHOWN = 3
+
+
+def check(  # noqa: PLR0913 - a command's options are its parameters
+    task: Annotated[Path | None, typer.Argument(help="Task file (YAML).", show_default=False)] = None,
+    train: Annotated[str | None, typer.Option(help="Training file, straight, without a task file.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Validation file.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test file.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Text column; repeat for several. Default: text.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label column. Default: label.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files that the task names.")] = None,
+    model: Annotated[str | None, typer.Option(help="Count tokens as this model does.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest text in tokens, for the share that gets truncated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON, on standard output.")] = False,
+) -> int:
+    """Check the data: duplicates, leaks between splits, contradictions, wrong labels, lengths and more.
+
+    Takes a task file, whose splits are made as a run would make them, or files by --train, --validation and --test,
+    which are checked as they are.
+    """
+    from adjudge.data.gate import GateOptions
+    from adjudge.data.gate import check as run_gate
+    from adjudge.data.splits import label_set, load_splits
+
+    chosen = _task(task, train=train, validation=validation, test=test, text=text, label=label)
+    base = data if data is not None else task.parent if task is not None else None
+    with progress() as shown:
+        assert chosen.data is not None  # noqa: S101 - `_task` refuses a task without data
+        splits = load_splits(chosen, chosen.data, base=base)
+        report = run_gate(
+            splits,
+            labels=label_set(chosen, splits["train"]) if chosen.labels else None,
+            options=GateOptions(**_options(model, max_tokens, chosen.data.split_seed)),
+            progress=shown,
+        )
+    accepted = chosen.data.accept
+    if as_json:
+        print_json(report.to_json())
+    else:
+        show_report(report, accepted)
+    return 1 if report.errors(accepted) else 0
+
+
+def _task(
+    task: Path | None,
+    *,
+    train: str | None,
+    validation: str | None,
+    test: str | None,
+    text: list[str] | None,
+    label: str | None,
+) -> Task:
+    """The task of the file, or one made from the options."""
+    from adjudge.core.config import validate
+    from adjudge.core.task import Task, load_task
+
+    if task is not None:
+        given = {"--train": train, "--validation": validation, "--test": test, "--text": text, "--label": label}
+        if surplus := [name for name, value in given.items() if value]:
+            raise UsageError(f"{task}: {', '.join(surplus)} cannot be given beside a task file, which says the same")
+        loaded = load_task(task)
+        if loaded.data is None:
+            raise UsageError(f"{task}: data: missing; a check needs to know where the rows are")
+        return loaded
+    if train is None:
+        raise UsageError("nothing to check: name a task file, or give --train FILE (see adjudge check --help)")
+    sources = {"train": train, "validation": validation, "test": test}
+    columns = text or ["text"]
+    return validate(
+        Task,
+        {
+            "name": "check",
+            "text": columns[0] if len(columns) == 1 else columns,
+            "label": label or "label",
+            "data": {
+                **{name: path for name, path in sources.items() if path is not None},
+                "split": {"validation": 0, "test": 0},
+            },
+        },
+        "the options",
+    )
+
+
+def _options(model: str | None, max_tokens: int | None, seed: int) -> dict[str, Any]:
+    from adjudge.methods.tfidf import out_of_fold
+
+    counter = None
+    if model is not None:
+        from adjudge.models.loading import load_tokenizer, locate
+
+        counter = load_tokenizer(locate(model)).count
+    return {
+        "token_counter": counter,
+        "model": model,
+        "max_tokens": max_tokens,
+        "out_of_fold": out_of_fold,
+        "seed": seed,
+    }
+
+
+def show_report(report: Report, accepted: list[str]) -> None:
+    """Print the findings as a table with a verdict below."""
+    document = report.to_json()
+    console = results()
+    sizes = ", ".join(f"{name} {split['rows']:,}" for name, split in document["splits"].items())
+    console.print(f"[bold]rows:[/] {sizes}")
+    findings = document["findings"]
+    if findings:
+        columns = ("level", "code", "splits", "count", "rows", "what", "first rows")
+        console.print(
+            table(columns, [_finding_row(finding, accepted) for finding in findings], numbers=("count", "rows"))
+        )
+    errors = report.errors(accepted)
+    counts = [_counted(sum(finding["level"] == level for finding in findings), level) for level in STYLES]
+    verdict = "[bold red]not fit to train on[/]" if errors else "[bold green]no errors[/]"
+    console.print(f"{verdict}: {', '.join(counts)}")
+    if errors:
+        codes = ", ".join(sorted({finding.code for finding in errors}))
+        complain(f"repair the data, or accept knowingly with `accept: [{codes}]` under `data`", mark="hint")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _finding_row(finding: dict[str, Any], accepted: list[str]) -> tuple[str, ...]:
+    level = finding["level"]
+    word = f"{level} (accepted)" if level == "error" and finding["code"] in accepted else level
+    return (
+        f"[{STYLES[level]}]{word}[/]",
+        escape(finding["code"]),
+        escape(" & ".join(finding["splits"])),
+        f"{finding['count']:,}",
+        f"{finding['count_rows']:,}",
+        escape(finding["message"]),
+        _first_rows(finding),
+    )
+
+
+def _first_rows(finding: dict[str, Any]) -> str:
+    by_split: dict[str, list[int]] = {}
+    for place in finding["rows"]:
+        by_split.setdefault(place["split"], []).append(place["row"])
+    parts = []
+    for split, rows in by_split.items():
+        more = " …" if len(rows) > ROWS_SHOWN or finding["rows_truncated"] else ""
+        parts.append(f"{split} {', '.join(map(str, rows[:ROWS_SHOWN]))}{more}")
+    return escape("; ".join(parts))

@@ -1,0 +1,110 @@
+"""`adjudge compare`: runs on the same test rows, with intervals, tests, costs and a choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from adjudge.cli.screen import print_json, results, table
+from adjudge.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from adjudge.compare.results import Comparison, Constant
+
+EPILOG = """\
+[bold]Examples[/]
+
+  adjudge compare runs/reviews --report report.html
+  adjudge compare runs/reviews/tfidf-* runs/reviews/lora-* --margin 0.02
+  adjudge compare runs/emotion --constant "LLaMA3-8B with LoRA, published=0.9262"
+
+The choice is the cheapest method that this test set shows to lose less than the margin to the reference, which is
+the method with the best validation macro-F1."""
+
+
+def compare(  # noqa: PLR0913 - a command's options are its parameters
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or a folder of runs.")],
+    report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report here.")] = None,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Macro-F1 that a cheaper method may lose and still be chosen.")
+    ] = 0.01,
+    cost: Annotated[
+        str, typer.Option(help="What cheap means: a key of the cost in run.json.")
+    ] = "prediction_seconds_per_1000_rows",
+    constant: Annotated[
+        list[str] | None, typer.Option(help="Published accuracy to set beside the runs: NAME=0.9262. Repeatable.")
+    ] = None,
+    no_texts: Annotated[bool, typer.Option("--no-texts", help="Row ids instead of texts in the report.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole comparison as JSON.")] = False,
+) -> None:
+    """Compare runs and name the choice."""
+    from adjudge.compare.comparison import compare_runs
+    from adjudge.compare.results import CompareOptions
+    from adjudge.compare.tables import markdown_table
+    from adjudge.core.runs import find_runs
+
+    if markdown and as_json:
+        raise UsageError("--markdown and --json cannot be given together; both go to standard output")
+    found = find_runs(runs)
+    constants = tuple(_constant(text) for text in constant or ())
+    comparison = compare_runs(found, CompareOptions(margin=margin, cost=cost, constants=constants))
+    if report is not None:
+        from adjudge.compare.report import write_report
+
+        write_report(report, comparison, found, texts=not no_texts)
+    if as_json:
+        print_json(comparison.to_json())
+    elif markdown:
+        typer.echo(markdown_table(comparison))
+    else:
+        show_comparison(comparison, results(), report)
+
+
+def show_comparison(comparison: Comparison, console: Console, report: Path | None = None) -> None:
+    """Print the table, the notes, the choice in one sentence, and the report's path."""
+    from adjudge.compare.tables import p_text, rows
+
+    cells = rows(comparison)
+    columns = list(cells[0])
+    console.print(
+        table(columns, [[escape(str(row[column])) for column in columns] for row in cells], numbers=columns[1:])
+    )
+    if comparison.constants:
+        published = [
+            (
+                escape(f"{test.constant.name} ({test.constant.source})"),
+                f"{test.constant.accuracy:.4f}",
+                escape(test.label),
+                f"{test.correct:,} of {test.rows:,}",
+                p_text(test.p_value),
+            )
+            for test in comparison.constants
+        ]
+        columns = ["published", "accuracy", "method", "correct", "p (one-sided)"]
+        console.print(table(columns, published, numbers=("accuracy", "correct", "p (one-sided)")))
+    for left in comparison.left_out:
+        console.print(f"[yellow]left out[/] {escape(left.run)}: {escape(left.reason)}", soft_wrap=True)
+    for note in comparison.notes:
+        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    console.print(f"\n[bold]{escape(comparison.sentence)}[/]", soft_wrap=True)
+    if report is not None:
+        console.print(f"report: {escape(str(report))}", soft_wrap=True)
+
+
+def _constant(text: str) -> Constant:
+    """Read ``NAME=0.9262``; the name may hold an equals sign."""
+    from adjudge.compare.results import Constant
+
+    name, separator, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not separator or not name.strip() or not 0.0 <= value <= 1.0:
+        raise UsageError(f"--constant {text!r}: expected NAME=ACCURACY with an accuracy from 0 to 1, as 'GPT=0.9262'")
+    return Constant(name=name.strip(), accuracy=value, source="as given on the command line")

@@ -1,0 +1,46 @@
+"""`adjudge init`: from a data file to a task and a recipe that run unedited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from adjudge.cli.screen import complain, results
+
+EPILOG = """\
+[bold]Examples[/]
+
+  adjudge init reviews.csv
+  adjudge init export.xlsx --text body --label category --name tickets
+
+Writes tasks/NAME.yaml (what is decided, where the rows are) and recipes/NAME.yaml (all six methods, with a time \
+estimate). Files that are there are never overwritten."""
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Data file: CSV, TSV, JSON, JSON lines, Parquet, Arrow, Excel.")],
+    text: Annotated[str | None, typer.Option(help="Text column. Default: found.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label column. Default: found.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of task and recipe. Default: the file's.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where tasks/ and recipes/ go.")] = Path(),
+) -> None:
+    """Look at a data file and write a task and a recipe for it."""
+    from adjudge.experiment.starter import write_starter
+
+    made = write_starter(file, folder=folder, name=name, text=text, label=label)
+    shown = ", ".join(made.labels[:8]) + (", …" if len(made.labels) > 8 else "")
+    identity = f", row id {made.id!r}" if made.id else ""
+    console = results()
+    for line in (
+        f"{made.rows:,} rows: text {made.text!r}, label {made.label!r} ({len(made.labels)}: {shown}){identity}",
+        f"wrote {made.task}",
+        f"wrote {made.recipe}",
+        f"next: adjudge check {made.task}",
+        f"      adjudge run {made.recipe}",
+    ):
+        console.print(escape(line), soft_wrap=True)
+    for note in made.notes:
+        complain(note, mark="note")

@@ -1,0 +1,112 @@
+"""`adjudge run`: every method × model × seed of a recipe, each into its own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from adjudge.cli.progress import Bars, Lines, progress
+from adjudge.cli.screen import complain, duration, notices, results, table
+
+if TYPE_CHECKING:
+    from adjudge.experiment.recipe import LoadedRecipe
+    from adjudge.experiment.runner import Outcome, RunEvent
+
+EPILOG = """\
+[bold]Examples[/]
+
+  adjudge run recipes/reviews.yaml
+  adjudge run recipes/emotion-cpu.yaml --data ~/data/emotion
+  adjudge run recipes/reviews.yaml --set method.training.learning_rate=1e-4 --set seeds='\\[0, 1, 2]'
+
+Runs that are complete with the same config are skipped; one that failed does not stop the others (exit status 1 at \
+the end). Ctrl-C marks the run interrupted; the same command goes on where it can."""
+
+STYLES = {"complete": "green", "skipped": "dim", "failed": "bold red"}
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML).")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a value: method.rank=16. Repeatable.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files that the task names.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+) -> int:
+    """Run a recipe: check the data once, then fit, predict, save and verify every method × model × seed."""
+    from adjudge.experiment.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides=settings or [], data_root=data)
+    outcomes = execute(loaded, runs)
+    show_outcomes(outcomes, results())
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        complain(f"{outcome.planned.name}: {outcome.error}")
+    if len(failed) < len(outcomes):
+        notices().print(f"[dim]next: adjudge compare {escape(str(runs / loaded.name))} --report report.html[/]")
+    return 1 if failed else 0
+
+
+def execute(loaded: LoadedRecipe, runs: Path) -> list[Outcome]:
+    """Run a recipe with progress on standard error."""
+    from adjudge.experiment.runner import run_recipe
+
+    with progress() as shown:
+        return run_recipe(loaded, runs=runs, progress=shown, on_event=_Announcer(shown))
+
+
+class _Announcer:
+    """Says on standard error which run begins and how it ended."""
+
+    def __init__(self, shown: Bars | Lines) -> None:
+        self._console = shown.console
+
+    def __call__(self, event: RunEvent) -> None:
+        place = f"[dim]{event.index}/{event.total}[/]"
+        name = f"[bold]{escape(event.planned.name)}[/]"
+        if event.outcome is None:
+            self._console.print(f"{place} {name}", soft_wrap=True)
+            return
+        status = f"[{STYLES[event.kind]}]{event.kind}[/]"
+        detail = f" in {duration(event.outcome.seconds)}" if event.kind == "complete" else ""
+        if event.outcome.error is not None:
+            detail = f": {escape(event.outcome.error)}"
+        self._console.print(f"{place} {name} {status}{detail}", soft_wrap=True)
+
+
+def show_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print one row for each run: how it ended, its test (or validation) scores and its costs."""
+    columns = ("run", "status", "accuracy", "macro-F1", "train", "prediction, 1,000 rows")
+    rows = [
+        (
+            escape(outcome.planned.name),
+            f"[{STYLES[outcome.status]}]{outcome.status}[/]",
+            *(("–",) * 4 if outcome.status == "failed" else _numbers(outcome)),
+        )
+        for outcome in outcomes
+    ]
+    console.print(table(columns, rows, numbers=columns[2:]))
+    if outcomes:
+        console.print(f"[dim]runs: {escape(str(outcomes[0].folder.parent))}/[/]", soft_wrap=True)
+
+
+def _numbers(outcome: Outcome) -> tuple[str, str, str, str]:
+    from adjudge.core.runs import Run
+
+    run = Run(outcome.folder)
+    metrics, cost = run.metrics(), run.record()["cost"]
+    split = "test" if "test" in metrics else "validation"
+    scores: dict[str, Any] = metrics[split]
+    each = cost.get("prediction_seconds_per_1000_rows")
+    mark = "" if split == "test" else " (validation)"
+    return (
+        f"{scores['accuracy']:.4f}{mark}",
+        f"{scores['macro_f1']:.4f}{mark}",
+        duration(cost["train_seconds"]),
+        "–" if each is None else duration(each),
+    )

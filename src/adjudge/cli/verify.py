@@ -1,0 +1,65 @@
+"""`adjudge verify`: is the saved model still the one that was measured?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adjudge.cli.evaluate import one_run
+from adjudge.cli.screen import results
+from adjudge.core.errors import DataError, WorkError
+
+if TYPE_CHECKING:
+    from adjudge.core.runs import EvaluatedSplit
+
+EPILOG = """\
+[bold]Examples[/]
+
+  adjudge verify runs/reviews/tfidf-s0-1a2b3c4d
+
+Texts must be stored in the run (store_texts: true, the default)."""
+
+FILE_TOLERANCE = 1e-4
+
+
+def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
+    """Load a run's model in a fresh process and compare its answers with the run's prediction file.
+
+    A probe of stored texts, the shortest to the longest, is predicted again, here and in a fresh process.
+    Exit 1 if a probability differs by more than the tolerance.
+    """
+    import numpy as np
+
+    from adjudge.experiment.verify import probe_texts, verify_saved
+    from adjudge.models import load_classifier
+
+    found = one_run(run)
+    texts = found.texts()
+    if texts is None:
+        raise DataError(f"{found.path}: keeps no texts (store_texts: false), so there is nothing to predict again")
+    split: EvaluatedSplit = "test" if "test" in texts["split"] else "validation"
+    predictions = found.predictions(split)
+    own = texts.filter(texts["split"] == split)
+    known = dict(zip(own["row_id"], own["text"], strict=True))
+    classifier = load_classifier(found.path / "model")
+    probe = probe_texts([known[row] for row in predictions["row_id"]])
+    trip = verify_saved(classifier, found.path / "model", probe)
+    by_text = {known[row]: at for at, row in enumerate(predictions["row_id"])}
+    stored = predictions[[by_text[text] for text in probe]].select([f"prob_{label}" for label in classifier.labels])
+    again = classifier.predict_proba(probe)
+    difference = float(np.abs(stored.to_numpy().astype(np.float64) - again).max(initial=0.0))
+    console = results()
+    console.print(
+        f"fresh process: largest difference {trip.largest_difference:.2g} on {trip.rows} texts "
+        f"(allowed {trip.tolerance:g})"
+    )
+    console.print(f"prediction file: largest difference {difference:.2g} (allowed {FILE_TOLERANCE:g})")
+    if not difference <= FILE_TOLERANCE:
+        raise WorkError(
+            f"{found.path}: a probability of the saved model differs by {difference:.3g} from {split}.parquet, "
+            f"allowed {FILE_TOLERANCE:g}; the model is not the one that was measured"
+        )
+    console.print("[bold green]verified[/]: the saved model answers as it was measured")
+    return 0

@@ -1,0 +1,159 @@
+"""Runs grouped into methods: one group per method, model and config, over its seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adjudge.compare.costs import mean_costs
+from adjudge.compare.fairness import LoadedRun, config_key
+from adjudge.compare.results import CompareOptions, Group, Spread
+from adjudge.core.types import IntArray
+from adjudge.evaluate.arrays import Arrays
+from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
+from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
+from adjudge.evaluate.paired import paired_difference
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece")
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+
+
+def members_by_label(loaded: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:
+    """The runs of every group by the group's label, each group's runs by seed."""
+    by_key: dict[str, list[LoadedRun]] = {}
+    for item in loaded:
+        by_key.setdefault(config_key(item.record), []).append(item)
+    groups = [sorted(items, key=lambda i: (_seed(i), i.run.name)) for items in by_key.values()]
+    return dict(zip(_labels([group[0].record for group in groups]), groups, strict=True))
+
+
+def make_group(label: str, members: Sequence[LoadedRun], options: CompareOptions) -> Group:
+    """Metrics, intervals and costs of one group; ``on_front`` is settled when all groups are known."""
+    record = members[0].record
+    used = record.get("labels_used") or {}
+    shortened = [float(m.test_table["truncated"].sum()) / len(m.test_table) for m in members]
+    return Group(
+        label=label,
+        method=str(record["method"]),
+        model=(record.get("model") or {}).get("id"),
+        runs=tuple(m.run.name for m in members),
+        seeds=tuple(_seed(m) for m in members),
+        validation=_spreads([m.validation for m in members], members[0].labels),
+        test=_spreads([m.test for m in members], members[0].labels),
+        intervals=_intervals(members, options),
+        costs=mean_costs([m.record for m in members]),
+        labels_used={key: int(value) for key, value in used.items()},
+        truncated=statistics.fmean(shortened),
+        on_front=False,
+    )
+
+
+def stacked(members: Sequence[LoadedRun]) -> IntArray:
+    """Answers on test, ``[S, N]``."""
+    return np.stack([member.test.predicted for member in members])
+
+
+def dominated(group: Group, others: Sequence[Group], cost: str, metric: str) -> bool:
+    """Whether another group is at least as good and as cheap, and better in one of the two.
+
+    A group whose cost was not measured cannot be placed, so it counts as dominated.
+    """
+    price, score = group.costs.get(cost), group.test[metric].mean
+    if price is None:
+        return True
+    for other in others:
+        other_price, other_score = other.costs.get(cost), other.test[metric].mean
+        if other is group or other_price is None or other_price > price or other_score < score:
+            continue
+        if other_price < price or other_score > score:
+            return True
+    return False
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, sample standard deviation, minimum and maximum."""
+    return Spread(
+        mean=statistics.fmean(values),
+        sd=statistics.stdev(values) if len(values) > 1 else None,
+        minimum=min(values),
+        maximum=max(values),
+        values=tuple(values),
+    )
+
+
+def _spreads(arrays: Sequence[Arrays | None], labels: Sequence[str]) -> dict[str, Spread]:
+    known = [one for one in arrays if one is not None]
+    if not known or len(known) < len(arrays):
+        return {}
+    scores = [classification_metrics(one.gold, one.probs, labels, predicted=one.predicted) for one in known]
+    return {name: spread([float(score[name]) for score in scores]) for name in METRICS}
+
+
+def _intervals(members: Sequence[LoadedRun], options: CompareOptions) -> dict[str, tuple[float, float]]:
+    gold, predicted, n_classes = members[0].test.gold, stacked(members), len(members[0].labels)
+    if len(members) == 1:
+        right = int((gold == predicted[0]).sum())
+        both = bootstrap_intervals(gold, predicted[0], n_classes, resamples=options.resamples, seed=options.seed)
+        return {"accuracy": wilson_interval(right, len(gold)), "macro_f1": both["macro_f1"]}
+    # A method that never answers scores 0 on every resample, so the difference to it is the method's own score.
+    silent = np.full(len(gold), NO_ANSWER, dtype=np.int64)
+    found: dict[str, tuple[float, float]] = {}
+    for metric in ("accuracy", "macro_f1"):
+        own = paired_difference(
+            gold, predicted, silent, n_classes, metric=metric, resamples=options.resamples, seed=options.seed
+        )
+        found[metric] = (own.low, own.high)
+    return found
+
+
+def _seed(item: LoadedRun) -> int:
+    return int(item.record["config"].get("seed") or 0)
+
+
+def _labels(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short unique names: method and model, and the options in which groups of one name differ."""
+    bases = [_base(record) for record in records]
+    flat = [_flattened(record["config"].get("method") or {}) for record in records]
+    whole = [
+        _flattened({k: v for k, v in record["config"].items() if k not in {"method", "seed"}}) for record in records
+    ]
+    labels: list[str] = []
+    for i, base in enumerate(bases):
+        same = [j for j, other in enumerate(bases) if other == base]
+        told = [_told_apart(options, i, same) for options in (flat, whole)]
+        # What surrounds the method is named only where the method's own options do not tell the groups apart.
+        alike = sum(flat[j] == flat[i] for j in same) > 1
+        named = [*told[0], *(told[1] if alike else [])]
+        labels.append(" · ".join([base, *named]))
+    seen: Counter[str] = Counter()
+    unique: list[str] = []
+    for label in labels:
+        seen[label] += 1
+        unique.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return unique
+
+
+def _base(record: Mapping[str, Any]) -> str:
+    model = (record.get("model") or {}).get("id")
+    short = str(model).rstrip("/").rsplit("/", 1)[-1] if model else None
+    return " · ".join([str(record.get("display") or record["method"]), *([short] if short else [])])
+
+
+def _told_apart(options: Sequence[Mapping[str, Any]], i: int, same: Sequence[int]) -> list[str]:
+    keys = sorted({key for j in same for key in options[j]})
+    different = [key for key in keys if len({str(options[j].get(key)) for j in same}) > 1]
+    return [f"{key.rsplit('.', 1)[-1]}={options[i].get(key)}" for key in different]
+
+
+def _flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat |= _flattened(item, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat

@@ -1,0 +1,202 @@
+"""What a comparison holds: frozen records that become JSON as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A published figure of others, shown beside the runs.
+
+    Attributes:
+        name: what reached it.
+        accuracy: test accuracy, 0 to 1.
+        source: where it was published.
+    """
+
+    name: str
+    accuracy: float
+    source: str
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How to compare.
+
+    Attributes:
+        margin: how much macro-F1 (0 to 1) a cheaper method may lose to the reference and still be chosen.
+        cost: the key of ``cost`` in run.json by which methods are cheap.
+        metric: the metric of the choice, ``macro_f1`` or ``accuracy``.
+        resamples: of every bootstrap.
+        seed: of every bootstrap.
+        constants: published figures to test against.
+    """
+
+    margin: float = 0.01
+    cost: str = "prediction_seconds_per_1000_rows"
+    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    resamples: int = 2000
+    seed: int = 0
+    constants: tuple[Constant, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over the seeds of a method.
+
+    Attributes:
+        values: one a seed, in the order of the group's seeds.
+        sd: sample standard deviation (n - 1); None for a single seed.
+    """
+
+    mean: float
+    sd: float | None
+    minimum: float
+    maximum: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One method with one model and one config, over its seeds.
+
+    Attributes:
+        label: unique name in this comparison.
+        runs: names of the run folders, by seed.
+        validation: metric -> spread over the seeds; empty where the task has no validation rows.
+        test: the same on test.
+        intervals: ``accuracy`` and ``macro_f1`` -> 95% interval on test: over rows for one run (Wilson for
+            accuracy, bootstrap for macro-F1), over rows and seeds by bootstrap for several.
+        costs: key of ``cost`` -> mean over the seeds; None where a run does not have it.
+        truncated: share of test rows whose text was shortened.
+        on_front: no other method is at least as good and as cheap, and better in one of the two.
+    """
+
+    label: str
+    method: str
+    model: str | None
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    validation: Mapping[str, Spread]
+    test: Mapping[str, Spread]
+    intervals: Mapping[str, tuple[float, float]]
+    costs: Mapping[str, float | None]
+    labels_used: Mapping[str, int]
+    truncated: float
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that could not be compared, and why."""
+
+    run: str
+    method: str
+    model: str | None
+    seed: int | None
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """One method against the reference on the same test rows: method minus reference.
+
+    Attributes:
+        low: lower end of the two-sided 95% interval.
+        high: upper end of it.
+        lower_bound: one-sided 95% bound: the difference is at least this. It decides whether a method is
+            ``within`` the margin.
+        p_adjusted: Holm over all comparisons of this metric with the reference.
+        mcnemar_p: exact McNemar test, for pairs of single runs and accuracy; else None.
+        detectable: the smallest true difference that this test set would have shown with 80% power at the two-sided
+            5% level; None where the two never differ.
+        rows_needed: test rows that would settle whether the loss exceeds the margin; None where it is settled
+            or where no number of rows can be named.
+        verdict: ``within``: the lower bound lies above -margin; ``beyond``: the whole interval lies below it;
+            ``open``: neither is shown.
+    """
+
+    label: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    lower_bound: float
+    p_value: float
+    p_adjusted: float
+    mcnemar_p: float | None
+    detectable: float | None
+    rows_needed: int | None
+    verdict: Literal["within", "beyond", "open"]
+
+
+@dataclass(frozen=True)
+class ConstantTest:
+    """A published accuracy against one method: exact binomial test that ignores the publisher's sampling error.
+
+    Attributes:
+        correct: correct test rows (mean over seeds, rounded down).
+        p_value: chance of so many correct answers if the true accuracy were the published one.
+        needed: the accuracy from which this test set would show an advantage at the 5% level; None if none can.
+    """
+
+    constant: Constant
+    label: str
+    correct: int
+    rows: int
+    p_value: float
+    needed: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same test rows, with intervals, paired tests, costs, and the choice.
+
+    Attributes:
+        groups: by mean validation macro-F1, best first; where equal, by label.
+        reference: label of the group with the best mean validation macro-F1.
+        differences: every other group against the reference, per metric.
+        choice: label of the chosen group; None where this test set cannot tell.
+        sentence: the choice in words.
+        notes: what a reader has to know about the comparison itself.
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    test_rows: int
+    options: CompareOptions
+    groups: tuple[Group, ...]
+    left_out: tuple[LeftOut, ...]
+    reference: str
+    differences: tuple[PairedTest, ...]
+    constants: tuple[ConstantTest, ...]
+    choice: str | None
+    sentence: str
+    notes: tuple[str, ...]
+
+    def group(self, label: str) -> Group:
+        """The group of this label."""
+        return next(group for group in self.groups if group.label == label)
+
+    @property
+    def chosen(self) -> Group:
+        """The chosen group, or the reference where the choice is open."""
+        return self.group(self.choice or self.reference)
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as JSON-ready values; numbers that are not finite become null."""
+        return dict(_finite(asdict(self)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not -float("inf") < value < float("inf"):
+        return None
+    return value

@@ -1,0 +1,9 @@
+"""The table of checks. A new check is a function in one of these files (or a new one), listed in its `CHECKS`."""
+
+from __future__ import annotations
+
+from adjudge.data.checks import labels, near, repeats, sampled, texts
+from adjudge.data.checks.contract import Check
+
+CHECKS: tuple[Check, ...] = (*texts.CHECKS, *labels.CHECKS, *repeats.CHECKS, *near.CHECKS, *sampled.CHECKS)
+"""Every check, in the order in which they run: quick ones first."""

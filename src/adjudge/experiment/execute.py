@@ -1,0 +1,271 @@
+"""One run: fit, calibrate, predict, save, verify the round trip, evaluate; everything into its folder."""
+
+from __future__ import annotations
+
+import gc
+import re
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from adjudge.core.atomic import atomic_path, write_json
+from adjudge.core.errors import WorkError
+from adjudge.core.protocols import Classifier, Progress
+from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
+from adjudge.core.types import IntArray, Split
+from adjudge.data.splits import split_hash
+from adjudge.evaluate.calibration import fit_temperature, softmax
+from adjudge.evaluate.predictions import evaluate_run
+from adjudge.experiment.log import RunLog
+from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
+from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
+from adjudge.experiment.verify import TOLERANCE, TOLERANCES, probe_texts, verify_saved
+from adjudge.methods import METHODS, Fitted, Setting
+
+# Facts that have a place of their own in run.json.
+_COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
+# Folders of an absolute path, but neither a URL nor "and/or".
+_PATH = re.compile(r"(?<![\w/:.~])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\":;,]+[\\/])+")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all runs of a recipe share: data loaded and gated once.
+
+    Attributes:
+        labels: the closed set, in the order of every array.
+        check: the gate's report, JSON-ready.
+        accepted: codes of errors that were found and accepted.
+        cache: folder for what methods keep between runs.
+    """
+
+    recipe: LoadedRecipe
+    labels: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split | None
+    check: dict[str, Any]
+    accepted: tuple[str, ...]
+    cache: Path
+
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        found = {"train": self.train, "validation": self.validation}
+        return found if self.test is None else {**found, "test": self.test}
+
+
+def execute(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress) -> str | None:
+    """Do one run in an empty folder. ``status: complete`` is written last, when all else is on disk.
+
+    Returns:
+        None, or why the run failed (its record and its log say so too).
+
+    Raises:
+        KeyboardInterrupt: after the run has been marked interrupted.
+    """
+    run, record = Run(folder), opening_record(planned, inputs)
+    try:
+        folder.mkdir(parents=True)
+        run.write_record(record)
+        with RunLog(folder / "log.jsonl") as log:
+            try:
+                with PeakMemory() as memory:
+                    _work(planned, inputs, run, record, log, progress)
+                record["cost"]["peak_memory_bytes"] = memory.peak_bytes
+                record["facts"]["memory_at_start_bytes"] = memory.start_bytes
+            except BaseException:
+                log.note(traceback.format_exc(), event="error")
+                raise
+        _close(run, record, "complete", None)
+    except KeyboardInterrupt:
+        _close_anyway(run, record, "interrupted", None)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever ends a run is recorded, and the others go on
+        message = error_line(error)
+        _close_anyway(run, record, "failed", message)
+        return message
+    finally:
+        gc.collect()
+    return None
+
+
+def error_line(error: BaseException) -> str:
+    """An error as one line without the folders of this machine, for run.json."""
+    text = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
+    return _PATH.sub("", " ".join(text.split()))
+
+
+def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
+    """``run.json`` as it is when the run begins; keys are described in ARCHITECTURE.md."""
+    task = inputs.recipe.task
+    return {
+        "status": "running",
+        "name": planned.name,
+        "recipe": inputs.recipe.name,
+        "started": _now(),
+        "finished": None,
+        "error": None,
+        "config": planned.config,
+        "config_hash": planned.config_hash,
+        "task": {"name": task.name, "version": task.version, "hash": task.hash(), "labels": list(inputs.labels)},
+        "data": {
+            "split_seed": inputs.recipe.data.split_seed,
+            "accepted": list(inputs.accepted),
+            "splits": split_records(inputs),
+        },
+        "method": planned.method,
+        "display": planned.display,
+        "seed": planned.seed,
+        "model": None if planned.model is None else {"id": planned.model, "hash": None, "license": None},
+        "template": None,
+        "labels_used": {},
+        "calibration": {"temperature": 1.0},
+        "cost": {},
+        "facts": {},
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def split_records(inputs: Inputs) -> dict[str, dict[str, Any]]:
+    """Rows, content hash and source of every split, as in run.json."""
+    return {
+        name: {"rows": len(split), "hash": split_hash(split), "source": split.source}
+        for name, split in inputs.splits().items()
+    }
+
+
+def _work(
+    planned: PlannedRun, inputs: Inputs, run: Run, record: dict[str, Any], log: RunLog, progress: Progress
+) -> None:
+    write_json(run.path / "check.json", inputs.check)
+    began = time.perf_counter()
+    fitted = _fit(planned, inputs, log, progress)
+    record["cost"] = {"train_seconds": time.perf_counter() - began}
+    _take_facts(record, fitted)
+    classifier = fitted.classifier
+    log.note("fitted")
+    seconds, rows = _predict(classifier, inputs, run, record, progress)
+    log.note("predicted")
+    if inputs.recipe.recipe.store_texts:
+        _store_texts(inputs, run)
+    classifier.save(run.path / "model")
+    probe = probe_texts(inputs.validation.texts)
+    tolerance = TOLERANCES.get(str(record["facts"].get("precision")), TOLERANCE)
+    record["facts"]["round_trip"] = verify_saved(classifier, run.path / "model", probe, tolerance=tolerance).facts()
+    log.note("round trip verified")
+    record["cost"] |= {
+        "prediction_seconds": seconds,
+        "prediction_rows": rows,
+        "prediction_seconds_per_1000_rows": 1000 * seconds / rows if rows else None,
+        "disk_bytes": folder_bytes(run.path / "model"),
+        **{name: record["facts"].pop(name, None) for name in _COSTS},
+    }
+    record["hardware"] = hardware()  # again: by now torch may be imported, and it knows the GPU
+    run.write_record(record)
+    write_json(run.path / "metrics.json", evaluate_run(run))
+
+
+def _fit(planned: PlannedRun, inputs: Inputs, log: RunLog, progress: Progress) -> Fitted:
+    setting = Setting(
+        task=inputs.recipe.task,
+        labels=inputs.labels,
+        seed=planned.seed,
+        cache=inputs.cache,
+        max_seconds=inputs.recipe.recipe.budget.max_train_seconds,
+        progress=progress,
+        log=log,
+    )
+    return METHODS.load(planned.method).fit(inputs.train, inputs.validation, planned.options, setting)
+
+
+def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:
+    facts = dict(fitted.facts)
+    record["model"] = facts.pop("model", record["model"])
+    record["template"] = facts.pop("template", None)
+    record["labels_used"] = dict(fitted.labels_used)
+    record["facts"] = facts
+
+
+def _predict(
+    classifier: Classifier, inputs: Inputs, run: Run, record: dict[str, Any], progress: Progress
+) -> tuple[float, int]:
+    """Calibrate on validation, write both prediction files; seconds and rows of the test prediction.
+
+    Test is predicted once. Without a test split the validation prediction is the one that is timed.
+    """
+    began = time.perf_counter()
+    logits = classifier.predict_logits(inputs.validation.texts, progress)
+    seconds, rows = time.perf_counter() - began, len(inputs.validation)
+    classifier.temperature = fit_temperature(logits, gold_indices(inputs.validation, inputs.labels))
+    record["calibration"] = {"temperature": classifier.temperature}
+    record["labels_used"]["calibration"] = len(inputs.validation)
+    _write(run, "validation", inputs.validation, classifier, logits)
+    if inputs.test is not None:
+        began = time.perf_counter()
+        logits = classifier.predict_logits(inputs.test.texts, progress)
+        seconds, rows = time.perf_counter() - began, len(inputs.test)
+        _write(run, "test", inputs.test, classifier, logits)
+    return seconds, rows
+
+
+def gold_indices(split: Split, labels: tuple[str, ...]) -> IntArray:
+    """Label indices ``[N]`` of a split whose labels are all in the set."""
+    index = {label: i for i, label in enumerate(labels)}
+    return np.array([index[str(label)] for label in split.labels], dtype=np.int64)
+
+
+def _write(run: Run, name: EvaluatedSplit, split: Split, classifier: Classifier, logits: Any) -> None:
+    probs = softmax(logits, classifier.temperature).astype(np.float32)
+    n_tokens, truncated = classifier.count_tokens(split.texts)
+    run.write_predictions(
+        name, prediction_table(split, Predicted(classifier.labels, logits, probs, n_tokens, truncated))
+    )
+
+
+def _store_texts(inputs: Inputs, run: Run) -> None:
+    splits = [inputs.validation] if inputs.test is None else [inputs.validation, inputs.test]
+    table = pl.concat(
+        pl.DataFrame(
+            {"row_id": list(split.row_ids), "split": [split.name] * len(split), "text": list(split.texts)},
+            schema={"row_id": pl.String, "split": pl.String, "text": pl.String},
+        )
+        for split in splits
+    )
+    with atomic_path(run.path / "texts.parquet") as temporary:
+        table.write_parquet(temporary, compression="zstd")
+
+
+def _close(run: Run, record: dict[str, Any], status: Status, error: str | None) -> None:
+    run.write_record({**record, "status": status, "error": error, "finished": _now()})
+
+
+def _close_anyway(run: Run, record: dict[str, Any], status: Status, error: str | None) -> None:
+    """Record how a run ended; on a full disk even that may fail, and "running" stays, which is not complete."""
+    for attempt in (lambda: _close(run, record, status, error), lambda: _close(run, _plain(record), status, error)):
+        if _succeeds(attempt):
+            return
+
+
+def _succeeds(write: Callable[[], None]) -> bool:
+    try:
+        write()
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without what a method handed in, should that be the part that cannot be written."""
+    return {**record, "facts": {}, "cost": {}}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,112 @@
+"""The round trip: what was saved is loaded by a fresh process and must answer as the fitted classifier did.
+
+``python -m adjudge.experiment.verify MODEL PROBE ANSWER`` is that fresh process: it loads the classifier in the
+folder MODEL, predicts the texts of PROBE (a JSON list) and writes their probabilities to ANSWER (``.npy``).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adjudge.core.atomic import write_json
+from adjudge.core.errors import WorkError
+from adjudge.core.protocols import Classifier
+from adjudge.models.storage import load_classifier
+
+TOLERANCE = 1e-5
+TOLERANCES = {"float32": TOLERANCE, "bfloat16": 2e-3}
+"""By the precision that a classifier computes in; a fresh process may use another number of threads."""
+
+PROBE_ROWS = 16
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What the comparison found; goes into run.json.
+
+    Attributes:
+        rows: texts of the probe batch.
+        largest_difference: largest absolute difference of a probability.
+        tolerance: what is allowed; probabilities are float32.
+    """
+
+    rows: int
+    largest_difference: float
+    tolerance: float
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def probe_texts(texts: Sequence[str], rows: int = PROBE_ROWS) -> list[str]:
+    """A probe batch: texts spread evenly over the order of length, the shortest and the longest among them."""
+    by_length = sorted(texts, key=len)
+    at = np.unique(np.linspace(0, len(by_length) - 1, min(rows, len(by_length))).round().astype(int))
+    return [by_length[i] for i in at] if by_length else []
+
+
+def verify_saved(
+    classifier: Classifier, model: Path, texts: Sequence[str], *, tolerance: float = TOLERANCE
+) -> RoundTrip:
+    """Load a saved classifier in a fresh process and compare its probabilities with the fitted one's.
+
+    Args:
+        classifier: the classifier that was saved.
+        model: the folder it was saved to.
+        texts: the probe batch; predicted as one batch by both.
+        tolerance: largest allowed absolute difference of a probability (float32).
+
+    Raises:
+        WorkError: the fresh process failed, its labels differ, or a probability differs by more.
+    """
+    expected = classifier.predict_proba(texts)
+    with tempfile.TemporaryDirectory(prefix="adjudge-verify-") as folder:
+        probe, answer = Path(folder) / "probe.json", Path(folder) / "answer.npy"
+        write_json(probe, {"texts": list(texts), "labels": list(classifier.labels)})
+        command = [sys.executable, "-m", "adjudge.experiment.verify", str(model), str(probe), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        if done.returncode != 0:
+            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+            raise WorkError(
+                f"{model.name}: round trip: the saved model could not be loaded in a fresh process: {last[0]}"
+            )
+        found: npt.NDArray[np.float32] = np.load(answer, allow_pickle=False)
+    difference = _largest_difference(expected, found)
+    if not difference <= tolerance:
+        raise WorkError(
+            f"{model.name}: round trip: a probability of the reloaded model differs by {difference:.3g} "
+            f"on {len(texts)} probe texts, allowed {tolerance:g}; the saved model is not the fitted one"
+        )
+    return RoundTrip(len(texts), difference, tolerance)
+
+
+def _largest_difference(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
+    if expected.shape != found.shape:
+        return float("inf")
+    return float(np.abs(expected.astype(np.float64) - found).max(initial=0.0))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Predict a probe batch with a saved classifier; see the head of this file."""
+    model, probe, answer = (Path(argument) for argument in arguments)
+    asked = json.loads(probe.read_text(encoding="utf-8"))
+    classifier = load_classifier(model)
+    if list(classifier.labels) != asked["labels"]:
+        raise WorkError(f"labels after loading are {list(classifier.labels)}, before saving {asked['labels']}")
+    with answer.open("wb") as stream:
+        np.save(stream, classifier.predict_proba(asked["texts"]), allow_pickle=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

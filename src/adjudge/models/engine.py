@@ -1,0 +1,191 @@
+"""Runs a trunk over encoded rows: packed where a probe shows that this is exact, padded where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from adjudge.core.types import Encoded
+from adjudge.models.packed import ATTENTION_NAME, NotPackableError, PackedBatch, pack, packed_attention
+
+# The probe accepts the packed form where it agrees with single rows to this share of the largest state (float32).
+PROBE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class States:
+    """Hidden states of a batch's own tokens, whichever way they were computed.
+
+    Attributes:
+        hidden: ``[R, H]`` states of all rows' tokens (prefix left out where it is shared).
+        owner: ``[R]`` the row of each.
+        own: ``[R]`` False for label-trie nodes.
+        answer: ``[B]`` index into `hidden` of each row's answer slot.
+        nodes: ``[B, K]`` indices of each row's trie nodes.
+    """
+
+    hidden: torch.Tensor
+    owner: torch.Tensor
+    own: torch.Tensor
+    answer: torch.Tensor
+    nodes: torch.Tensor
+
+
+class Engine:
+    """A trunk and the way it is run.
+
+    Args:
+        trunk: a Transformers model without head.
+        causal: whether it is causal.
+        pad_id: an id to fill padding with; it is masked, so any valid id will do.
+
+    Attributes:
+        path: ``packed`` or ``padded``.
+        reason: why not packed, or an empty string.
+        position_offset: added to positions (RoBERTa counts from its padding id on).
+    """
+
+    def __init__(self, trunk: nn.Module, *, causal: bool, pad_id: int = 0) -> None:
+        self.trunk = trunk
+        self.causal = causal
+        self.pad_id = pad_id
+        self.position_offset = 0
+        self.path, self.reason = self._choose()
+
+    def states(
+        self, encoded: Sequence[Encoded], prefix_ids: Sequence[int], paths: Sequence[tuple[int, ...]] = ()
+    ) -> States:
+        """Run a batch.
+
+        Args:
+            encoded: B rows.
+            prefix_ids: the prompt's prefix.
+            paths: label-trie nodes to run behind every row.
+        """
+        if self.path == "packed":
+            return self._packed(pack(encoded, prefix_ids, causal=self.causal, paths=paths))
+        return self._padded(encoded, prefix_ids, paths)
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        config: Any = self.trunk.config
+        return int(config.hidden_size)
+
+    def n_tokens(self, encoded: Sequence[Encoded], prefix_ids: Sequence[int]) -> int:
+        """Real tokens that a batch runs: no padding, a shared prefix once."""
+        own = sum(len(row.text_ids) + len(row.suffix_ids) for row in encoded)
+        return own + len(prefix_ids) * (1 if self.causal and self.path == "packed" else len(encoded))
+
+    def _packed(self, batch: PackedBatch) -> States:
+        device = next(self.trunk.parameters()).device
+        batch = batch if device.type == "cpu" else _to_device(batch, device)
+        output = self.trunk(
+            input_ids=batch.ids[None],
+            position_ids=batch.positions[None] + self.position_offset,
+            use_cache=False,
+            packed=batch,
+        )
+        hidden = output.last_hidden_state[0, batch.prefix :]
+        return States(hidden, batch.owner, batch.own, batch.answer, batch.nodes)
+
+    def _padded(
+        self, encoded: Sequence[Encoded], prefix_ids: Sequence[int], paths: Sequence[tuple[int, ...]]
+    ) -> States:
+        """Right-padded rows with a mask. Trie nodes are run as rows of their own: the prompt and the path."""
+        own = [[*prefix_ids, *row.text_ids, *row.suffix_ids] for row in encoded]
+        rows = own + [[*row, *path] for row in own for path in paths]
+        width, n_own, n_paths = max(map(len, rows)), len(own), len(paths)
+        device = next(self.trunk.parameters()).device
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        ids = torch.tensor([[*row, *[self.pad_id] * (width - len(row))] for row in rows], device=device)
+        mask = torch.arange(width, device=device) < lengths[:, None]
+        output = self.trunk(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+        hidden = output.last_hidden_state.reshape(-1, output.last_hidden_state.shape[-1])
+        ends = torch.arange(len(rows), device=device) * width + lengths - 1
+        owner = torch.cat([torch.arange(n_own), torch.arange(n_own).repeat_interleave(n_paths)]).to(device)
+        counted = mask.clone()
+        counted[n_own:] = False
+        if self.causal:
+            # As in the packed form, a causal model's shared prefix is not among a row's own states.
+            counted[:, : len(prefix_ids)] = False
+        return States(
+            hidden=hidden,
+            owner=owner.repeat_interleave(width),
+            own=counted.reshape(-1),
+            answer=ends[:n_own],
+            nodes=ends[n_own:].reshape(n_own, n_paths),
+        )
+
+    @torch.no_grad()
+    def _choose(self) -> tuple[str, str]:
+        """Pack a few short rows and one that is longer than any window, and compare with each row alone."""
+        config: Any = self.trunk.config
+        training = self.trunk.training
+        self.trunk.eval()
+        try:
+            rows, prefix = _probe_rows(config, causal=self.causal)
+            alone = [self._answer_states(self._padded([row], prefix, ())) for row in rows]
+            expected = torch.cat(alone)
+            native = config._attn_implementation
+            _register()
+            self.trunk.set_attn_implementation(ATTENTION_NAME)  # type: ignore[operator]
+            problem = ""
+            for offset in dict.fromkeys((0, (getattr(config, "pad_token_id", None) or 0) + 1)):
+                self.position_offset = offset
+                problem = self._probe(rows, prefix, expected)
+                if not problem:
+                    return "packed", ""
+            self.position_offset = 0
+            self.trunk.set_attn_implementation(native)  # type: ignore[operator]
+            return "padded", problem
+        finally:
+            self.trunk.train(training)
+
+    def _probe(self, rows: Sequence[Encoded], prefix: Sequence[int], expected: torch.Tensor) -> str:
+        """An empty string where the packed form agrees, else what is wrong with it."""
+        try:
+            found = self._answer_states(self._packed(pack(rows, prefix, causal=self.causal)))
+        except NotPackableError as error:
+            return f"the attention layer wants {error}"
+        except (TypeError, KeyError, IndexError, RuntimeError) as error:
+            return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+        worst = float((found - expected).abs().max() / expected.abs().max())
+        return "" if worst <= PROBE_TOLERANCE else f"packed and single rows differ by {worst:.1e}"
+
+    def _answer_states(self, states: States) -> torch.Tensor:
+        return states.hidden[states.answer].float()
+
+
+def _probe_rows(config: Any, *, causal: bool) -> tuple[list[Encoded], tuple[int, ...]]:
+    """Rows of several lengths, one longer than the model's window where it has one (and memory allows)."""
+    # Some models derive positions from where the padding id stands, so it must not occur inside a row.
+    usable = [i for i in range(min(int(config.vocab_size), 1000)) if i != getattr(config, "pad_token_id", None)]
+    limit = int(getattr(config, "max_position_embeddings", None) or 512) - 8
+    windows = [getattr(config, name, None) for name in ("sliding_window", "local_attention", "attention_window")]
+    longest = max([24, *(int(window) + 24 for window in windows if isinstance(window, int) and window < 2048)])
+
+    def row(length: int, seed: int) -> Encoded:
+        ids = tuple(usable[(seed * 7919 + 104729 * i) % len(usable)] for i in range(min(length, limit)))
+        return Encoded(ids[:-1], ids[-1:], len(ids) - 1)
+
+    prefix = tuple(usable[(31 * i) % len(usable)] for i in range(5)) if causal else ()
+    return [row(length, seed) for seed, length in enumerate((3, 7, longest, 1, 12), start=1)], prefix
+
+
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION_NAME, packed_attention)
+
+
+def _to_device(batch: PackedBatch, device: torch.device) -> PackedBatch:
+    for owner in (batch, *batch.groups):
+        for name, value in vars(owner).items():
+            if isinstance(value, torch.Tensor):
+                setattr(owner, name, value.to(device, non_blocking=True))
+    return batch

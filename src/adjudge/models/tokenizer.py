@@ -1,0 +1,101 @@
+"""A Hugging Face tokenizer behind the narrow face that prompts use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adjudge.core.errors import ConfigError
+
+# Chat templates that print the date would make prompts change from day to day.
+TEMPLATE_DATE = "01 Jan 2025"
+_PROBE = "x"
+
+
+class ModelTokenizer:
+    """Wraps a fast tokenizer of Transformers.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizerFast`.
+
+    Raises:
+        ConfigError: the tokenizer is a slow one: without it, special tokens inside a text cannot be told apart.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ConfigError(f"the tokenizer of {tokenizer.name_or_path!r} has no fast form (tokenizer.json)")
+        self._tokenizer = tokenizer
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """See `adjudge.prompts.tokenizer.Tokenizer.encode_texts`."""
+        if not texts:
+            return []
+        # Lone surrogates cannot be encoded; they become U+FFFD, as any text editor would show them.
+        clean = [text.encode("utf-8", "replace").decode() if not text.isascii() else text for text in texts]
+        encoded = self._tokenizer(clean, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def encode_template(self, text: str) -> list[int]:
+        """See `adjudge.prompts.tokenizer.Tokenizer.encode_template`."""
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else []
+
+    def surround(self) -> tuple[list[int], list[int]]:
+        """See `adjudge.prompts.tokenizer.Tokenizer.surround`."""
+        inner = self._tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
+        whole = self._tokenizer(_PROBE)["input_ids"]
+        for start in range(len(whole) - len(inner) + 1):
+            if whole[start : start + len(inner)] == inner:
+                return list(whole[:start]), list(whole[start + len(inner) :])
+        name = self._tokenizer.name_or_path
+        raise ConfigError(f"the tokenizer of {name!r} rewrites texts when it adds special tokens")
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model came with a chat template."""
+        return bool(self._tokenizer.chat_template)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins a sequence, or None."""
+        found: int | None = self._tokenizer.bos_token_id
+        return found
+
+    @property
+    def end_id(self) -> int:
+        """The id that ends an answer; 0 where the tokenizer names none."""
+        for name in ("eos_token_id", "sep_token_id", "pad_token_id"):
+            found = getattr(self._tokenizer, name, None)
+            if found is not None:
+                return int(found)
+        return 0
+
+    def render_chat(self, system: str, user: str) -> str:
+        """Render a conversation with an explicit system prompt (an empty one included: none is added silently).
+
+        A template that refuses a system role gets its text in front of the user's.
+        """
+        from jinja2.exceptions import TemplateError
+
+        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True, "date_string": TEMPLATE_DATE}
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, **options))
+        except TemplateError:
+            joined = f"{system}\n\n{user}" if system else user
+            return str(self._tokenizer.apply_chat_template([{"role": "user", "content": joined}], **options))
+
+    def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Number of tokens of each text, ``[N]``, without special tokens: a `TokenCounter`."""
+        return np.array([len(ids) for ids in self.encode_texts(texts)], dtype=np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files (JSON and the chat template)."""
+        self._tokenizer.save_pretrained(str(folder))

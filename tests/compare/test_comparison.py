@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs_builder import Spec, build_run, make_rows
+from scipy.stats import binom
+from sklearn.metrics import f1_score
+
+from adjudge.compare.comparison import CompareOptions, Comparison, Constant, compare_runs
+from adjudge.core.errors import ConfigError
+from adjudge.core.runs import Run
+
+
+def test_the_reference_is_chosen_by_validation_even_where_test_says_otherwise(compared) -> None:  # type: ignore[no-untyped-def]
+    found = compared(
+        Spec("lora", accuracy=0.70, validation_accuracy=0.95),
+        Spec("full", accuracy=0.90, validation_accuracy=0.80),
+    )
+    assert found.reference == "lora"
+    assert found.group("full").test["macro_f1"].mean > found.group("lora").test["macro_f1"].mean
+
+
+def test_scores_are_those_of_scikit_learn_on_the_prediction_files(
+    realistic: Comparison, realistic_runs: list[Run]
+) -> None:
+    run = next(run for run in realistic_runs if run.name.startswith("tfidf"))
+    table = run.predictions("test")
+    expected = f1_score(table["gold"].to_list(), table["predicted"].to_list(), average="macro")
+    assert realistic.group("tfidf").test["macro_f1"].mean == pytest.approx(expected, abs=1e-12)
+
+
+def test_seeds_of_one_config_are_one_group_with_mean_and_spread(realistic: Comparison) -> None:
+    full = realistic.group("full · minilm-l6")
+    values = full.test["accuracy"].values
+    assert full.seeds == (0, 1, 2)
+    assert full.test["accuracy"].mean == pytest.approx(np.mean(values))
+    assert full.test["accuracy"].sd == pytest.approx(np.std(values, ddof=1))
+    assert (full.test["accuracy"].minimum, full.test["accuracy"].maximum) == (min(values), max(values))
+    assert realistic.group("tfidf").test["accuracy"].sd is None
+
+
+def test_configs_of_one_method_are_told_apart_by_what_differs(realistic: Comparison) -> None:
+    labels = {group.label for group in realistic.groups}
+    assert {"lora · smollm2-135m · head=score", "lora · smollm2-135m · head=label", "lora · minilm-l6"} <= labels
+    assert len(labels) == 8
+
+
+def test_unequal_numbers_of_rows_never_share_a_label(compared) -> None:  # type: ignore[no-untyped-def]
+    found = compared(Spec("lora", options={"rank": 8}), Spec("lora", options={"rank": 16}), Spec("lora"))
+    assert {g.label for g in found.groups} == {"lora · rank=8", "lora · rank=16", "lora · rank=None"}
+
+
+def test_an_interval_over_several_seeds_covers_the_mean_and_is_no_point(realistic: Comparison) -> None:
+    for group in realistic.groups:
+        for metric in ("accuracy", "macro_f1"):
+            low, high = group.intervals[metric]
+            assert low < group.test[metric].mean < high
+
+
+def test_holm_is_applied_over_all_comparisons_once_per_metric(realistic: Comparison) -> None:
+    for metric in ("accuracy", "macro_f1"):
+        tests = [test for test in realistic.differences if test.metric == metric]
+        assert len(tests) == len(realistic.groups) - 1
+        smallest = min(tests, key=lambda test: test.p_value)
+        assert smallest.p_adjusted == pytest.approx(min(1.0, smallest.p_value * len(tests)))
+        assert all(test.p_adjusted >= test.p_value for test in tests)
+
+
+def test_mcnemar_is_for_pairs_of_single_runs_and_accuracy_alone(realistic: Comparison) -> None:
+    for test in realistic.differences:
+        single = len(realistic.group(test.label).runs) == 1
+        assert (test.mcnemar_p is not None) == (single and test.metric == "accuracy")
+
+
+def test_the_lower_bound_decides_and_the_whole_interval_refutes(realistic: Comparison) -> None:
+    margin = realistic.options.margin
+    for test in realistic.differences:
+        assert test.low <= test.lower_bound <= test.high
+        assert (test.verdict == "within") == (test.lower_bound > -margin)
+        assert (test.verdict == "beyond") == (test.high < -margin)
+        assert test.rows_needed is None or (test.verdict == "open" and test.rows_needed > realistic.test_rows)
+
+
+def test_equal_answers_at_a_lower_cost_are_chosen(tmp_path: Path) -> None:
+    rows = make_rows(400)
+    runs = [build_run(tmp_path, Spec("lora", accuracy=0.9, seconds=20.0), rows)]
+    runs.append(build_run(tmp_path, Spec("small", accuracy=0.9, validation_accuracy=0.85, seconds=1.0), rows))
+    runs[1].write_predictions("test", runs[0].predictions("test"))
+    found = compare_runs(runs, CompareOptions(resamples=200))
+    assert (found.reference, found.choice) == ("lora", "small")
+    assert found.differences[0].difference == 0.0
+    assert "at 1/20 of its prediction time" in found.sentence
+
+
+def test_another_cost_makes_another_choice(tmp_path: Path) -> None:
+    rows = make_rows(400)
+    runs = [build_run(tmp_path, Spec(name, validation_accuracy=v), rows) for name, v in (("a", 0.9), ("b", 0.85))]
+    for run, (seconds, size) in zip(runs, ((1.0, 900), (2.0, 100)), strict=True):
+        record = run.record()
+        record["cost"] |= {"prediction_seconds_per_1000_rows": seconds, "disk_bytes": size}
+        run.write_record(record)
+        run.write_predictions("test", runs[0].predictions("test"))
+    assert compare_runs(runs, CompareOptions(resamples=200)).choice == "a"
+    by_size = compare_runs(runs, CompareOptions(resamples=200, cost="disk_bytes"))
+    assert by_size.choice == "b"
+    assert "1/9.0 of its size on disk" in by_size.sentence or "1/9 of its size on disk" in by_size.sentence
+
+
+def test_published_accuracies_are_tested_exactly(realistic: Comparison) -> None:
+    test = next(test for test in realistic.constants if test.label == "tfidf")
+    assert test.correct == round(0.872 * 600)
+    assert test.p_value == pytest.approx(binom.sf(test.correct - 1, 600, 0.9262))
+    assert test.needed is not None
+    assert test.needed > 0.9262
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_both(realistic: Comparison) -> None:
+    cost = realistic.options.cost
+    for group in realistic.groups:
+        beaten = any(
+            other.costs[cost] < group.costs[cost] and other.test["macro_f1"].mean > group.test["macro_f1"].mean
+            for other in realistic.groups
+        )
+        assert not (beaten and group.on_front)
+    assert realistic.group("majority").on_front
+    assert not realistic.group("zero_shot · smollm2-135m").on_front
+
+
+def test_a_failed_run_is_a_row_of_the_comparison(realistic: Comparison) -> None:
+    assert [(x.model, x.status) for x in realistic.left_out] == [("smollm2-1.7b", "failed")]
+    assert "out of memory" in realistic.left_out[0].reason
+
+
+def test_different_validation_rows_are_noted(tmp_path: Path) -> None:
+    rows = make_rows(100)
+    runs = [build_run(tmp_path, Spec(name), rows) for name in ("a", "b")]
+    runs[1].write_predictions("validation", runs[1].predictions("validation")[:50])
+    assert any(
+        "validated on different rows" in note for note in compare_runs(runs, CompareOptions(resamples=200)).notes
+    )
+
+
+def test_replies_that_could_not_be_read_count_as_wrong_and_are_noted(tmp_path: Path) -> None:
+    import polars as pl
+
+    rows = make_rows(100)
+    run = build_run(tmp_path, Spec("few_shot", accuracy=1.0), rows)
+    table = run.predictions("test").with_row_index("i")
+    unread = pl.when(pl.col("i") < 10).then(pl.lit("unparsed")).otherwise(pl.lit("parsed"))
+    run.write_predictions("test", table.with_columns(parse_status=unread).drop("i"))
+    found = compare_runs([run], CompareOptions(resamples=200))
+    assert found.groups[0].test["accuracy"].mean == 0.9
+    assert any("few_shot" in note and "(10)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"cost": "prediction_second"}, "did you mean 'prediction_seconds'"),
+        ({"margin": 1.5}, "margin must lie in 0 to 1"),
+        ({"resamples": 3}, "resamples must be at least 100"),
+        ({"metric": "macro_f2"}, "did you mean 'macro_f1'"),
+        ({"constants": (Constant("x", 92.6, "s"),)}, "accuracy must lie in 0 to 1, got 92.6"),
+    ],
+)
+def test_options_out_of_range_are_refused(realistic_runs: list[Run], options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        compare_runs(realistic_runs, CompareOptions(**options))  # type: ignore[arg-type]
+
+
+def test_the_comparison_is_json_and_the_same_every_time(realistic_runs: list[Run]) -> None:
+    found = [compare_runs(realistic_runs, CompareOptions(resamples=200)).to_json() for _ in range(2)]
+    assert json.dumps(found[0], allow_nan=False) == json.dumps(found[1])
+    assert found[0]["options"]["margin"] == 0.01

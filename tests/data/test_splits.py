@@ -1,0 +1,248 @@
+import json
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
+from adjudge.core.task import Data, Task
+from adjudge.core.types import Split
+from adjudge.data.splits import label_set, load_splits, split_hash, validate_labels
+
+TASK = Task(name="t")
+
+
+def rows_of(n, labels="abbccc"):
+    return [(f"text {i}", labels[i % len(labels)]) for i in range(n)]
+
+
+def load(folder, rows, task=TASK, split_file=None, columns=("text", "label"), **data):
+    pl.DataFrame(rows, schema=list(columns), orient="row").write_csv(Path(folder) / "a.csv")
+    return load_splits(task, Data.model_validate({"train": "a.csv", **data}), base=Path(folder), split_file=split_file)
+
+
+def placed(splits):
+    return {row_id: name for name, split in splits.items() for row_id in split.row_ids}
+
+
+def test_given_files_are_taken_as_they_are(tmp_path):
+    (tmp_path / "v.csv").write_text("text,label\nv,a\n")
+    (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
+    splits = load(tmp_path, rows_of(6), validation="v.csv", test="t.csv")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 6, "validation": 1, "test": 2}
+    assert [split.source for split in splits.values()] == ["a.csv", "v.csv", "t.csv"]
+
+
+def test_the_problems_of_all_files_come_in_one_error(tmp_path):
+    (tmp_path / "v.csv").write_bytes(b"text,label\ncaf\xc3,a\n")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, rows_of(6), validation="v.csv", test="missing.csv")
+    assert "0xC3" in caught.value.problems[0]
+    assert "missing.csv: no such file" in caught.value.problems[1]
+
+
+def test_made_splits_have_the_sizes_asked_for_and_keep_each_labels_share(tmp_path):
+    splits = load(tmp_path, rows_of(600))
+    assert {name: len(split) for name, split in splits.items()} == {"train": 420, "validation": 60, "test": 120}
+    assert Counter(splits["test"].labels) == {"a": 20, "b": 40, "c": 60}
+    assert Counter(splits["validation"].labels) == {"a": 10, "b": 20, "c": 30}
+    assert len(placed(splits)) == 600
+    assert list(splits["test"].row_numbers) == sorted(splits["test"].row_numbers)
+    assert [f"text {row - 1}" for row in splits["test"].row_numbers] == splits["test"].texts
+
+
+def test_sizes_may_be_numbers_of_rows_and_zero_makes_no_split(tmp_path):
+    splits = load(tmp_path, rows_of(100), split={"validation": 7, "test": 0})
+    assert {name: len(split) for name, split in splits.items()} == {"train": 93, "validation": 7}
+
+
+def test_only_what_is_missing_is_split_off_train(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
+    splits = load(tmp_path, rows_of(100), test="t.csv")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 90, "validation": 10, "test": 2}
+    assert splits["test"].texts == ["x", "y"]
+
+
+def test_the_split_seed_moves_rows_and_the_same_seed_does_not(tmp_path):
+    first, again, other = (load(tmp_path, rows_of(200), split_seed=seed) for seed in (0, 0, 1))
+    hashes = [split_hash(splits["test"]) for splits in (first, again, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_label_with_one_row_goes_to_train(tmp_path):
+    splits = load(tmp_path, [*rows_of(60), ("only", "z")])
+    assert "z" in splits["train"].labels
+    assert len(splits["test"]) == round(0.2 * 61)
+
+
+def test_equal_texts_never_fall_into_two_splits(tmp_path):
+    rows = [(f"  text {i % 50}" if i % 2 else f"text {i % 50} ", "ab"[i // 50 % 2]) for i in range(200)]
+    splits = load(tmp_path, rows)
+    seen = [{text.strip() for text in split.texts} for split in splits.values()]
+    assert not seen[0] & seen[1] | seen[0] & seen[2] | seen[1] & seen[2]
+
+
+def test_groups_stay_together(tmp_path):
+    rows = [(f"text {i}", "ab"[i % 2], f"user {i // 4}") for i in range(200)]
+    task = Task(name="t", metadata=["user"])
+    splits = load(tmp_path, rows, task, columns=("text", "label", "user"), split={"group": "user"})
+    users = [set(split.meta["user"]) for split in splits.values()]
+    assert not users[0] & users[1] | users[0] & users[2] | users[1] & users[2]
+    assert len(splits["test"]) == 40
+
+
+def test_a_split_column_names_the_splits_in_any_case(tmp_path):
+    rows = [("a", "x", "Train"), ("b", "y", "DEV"), ("c", "x", "test"), ("d", "y", "train")]
+    splits = load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+    assert {name: split.texts for name, split in splits.items()} == {
+        "train": ["a", "d"], "validation": ["b"], "test": ["c"],
+    }  # fmt: skip
+    assert list(splits["train"].row_numbers) == [1, 4]
+
+
+def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
+    rows = [("a", "x", "train"), ("b", "y", "holdout"), ("c", "x", "")]
+    with pytest.raises(DataError, match=r"'holdout' in rows 2; '' in rows 3; allowed: train, validation"):
+        load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+
+
+def test_a_split_given_twice_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\nx,a\n")
+    rows = [("a", "x", "train"), ("c", "x", "test")]
+    with pytest.raises(ConfigError, match="test is given twice"):
+        load(tmp_path, rows, columns=("text", "label", "part"), split_column="part", test="t.csv")
+
+
+def test_per_class_takes_k_train_rows_of_each_label(tmp_path):
+    splits = load(tmp_path, rows_of(120), split={"per_class": 5})
+    assert Counter(splits["train"].labels) == {"a": 5, "b": 5, "c": 5}
+    assert len(splits["test"]) == 24
+    with pytest.warns(AdjudgeWarning, match=r"'a' has 14 train rows, fewer than per_class: 20"):
+        few = load(tmp_path, rows_of(120), split={"per_class": 20})
+    assert Counter(few["train"].labels) == {"a": 14, "b": 20, "c": 20}
+
+
+def test_a_sample_is_stratified_and_never_larger_than_its_split(tmp_path):
+    splits = load(tmp_path, rows_of(600), sample={"train": 60, "test": 12})
+    assert Counter(splits["train"].labels) == {"a": 10, "b": 20, "c": 30}
+    assert Counter(splits["test"].labels) == {"a": 2, "b": 4, "c": 6}
+    with pytest.raises(DataError, match="train has 420 rows, fewer than the 421 asked for"):
+        load(tmp_path, rows_of(600), sample={"train": 421})
+
+
+@pytest.mark.parametrize(
+    ("rows", "plan", "message"),
+    [(10, {"test": 10}, "leaves none of 10 rows for train"), (3, {"stratify": True}, "no rows come into")],
+)
+def test_a_plan_that_cannot_be_kept_is_an_error(tmp_path, rows, plan, message):
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, rows_of(rows, "abc"), split=plan)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.text("abc ", min_size=1, max_size=4), st.sampled_from("xy")), min_size=12, max_size=60),
+    st.lists(st.tuples(st.text("abcd ", min_size=1, max_size=4), st.sampled_from("xyz")), max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_appended_or_shuffled_rows_never_move_an_old_row(rows, more, shuffle):
+    rows = [(f"row {text} {i % 20}", label) for i, (text, label) in enumerate(rows)]
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "split.json"
+        before = load(folder, rows, split_file=kept)
+        saved = kept.read_bytes()
+        assert placed(load(folder, rows, split_file=kept)) == placed(before)
+        after = placed(load(folder, rows + more, split_file=kept))
+        assert {row_id: after[row_id] for row_id in placed(before)} == placed(before)
+        assert len(after) == len(rows) + len(more)
+        assert placed(load(folder, shuffle.sample(rows, len(rows)))) == placed(before)
+        mixed = shuffle.sample(rows + more, len(rows + more))
+        assert placed(load(folder, mixed, split_file=kept)) == after
+        assert kept.read_bytes() == saved
+
+
+def test_the_split_file_holds_row_ids_and_hashes_for_each_plan(tmp_path):
+    kept = tmp_path / "split.json"
+    splits = load(tmp_path, rows_of(60), split_file=kept)
+    load(tmp_path, rows_of(60), split_file=kept, split_seed=1)
+    entries = json.loads(kept.read_text())["splits"]
+    assert len(entries) == 2
+    entry = next(iter(entries.values()))
+    assert entry["test"]["row_ids"] == splits["test"].row_ids
+    assert entry["test"]["hash"] == split_hash(splits["test"])
+    assert str(tmp_path) not in kept.read_text()
+
+
+def test_new_rows_go_to_splits_by_share_and_never_into_fixed_sizes(tmp_path):
+    shares = load(tmp_path, rows_of(100), split_file=tmp_path / "s.json")
+    grown = load(tmp_path, rows_of(1100), split_file=tmp_path / "s.json")
+    assert 150 < len(grown["test"]) - len(shares["test"]) < 250
+    plan = {"sample": {"train": 20, "validation": 5}, "split": {"test": 10}}
+    fixed = load(tmp_path, rows_of(100), split_file=tmp_path / "f.json", **plan)
+    again = load(tmp_path, rows_of(300), split_file=tmp_path / "f.json", **plan)
+    assert placed(again) == placed(fixed)
+
+
+def test_a_given_split_that_was_sampled_keeps_its_rows(tmp_path):
+    def load_with_test(n):
+        pl.DataFrame(rows_of(n), schema=["text", "label"], orient="row").write_csv(tmp_path / "t.csv")
+        return load(tmp_path, rows_of(60), test="t.csv", sample={"test": 12}, split_file=tmp_path / "s.json")
+
+    assert load_with_test(50)["test"].row_ids == load_with_test(400)["test"].row_ids
+
+
+def test_rows_that_vanished_are_counted_in_a_warning(tmp_path):
+    load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
+    with pytest.warns(AdjudgeWarning, match="^10 rows of the saved split are no longer in the data"):
+        load(tmp_path, rows_of(50), split_file=tmp_path / "s.json")
+
+
+def test_a_damaged_split_file_is_an_error_and_stays(tmp_path):
+    kept = tmp_path / "s.json"
+    kept.write_text("{")
+    with pytest.raises(DataError, match="not a readable split file"):
+        load(tmp_path, rows_of(60), split_file=kept)
+    assert kept.read_text() == "{"
+
+
+def test_no_warning_in_the_ordinary_case(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
+        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
+
+
+def test_the_hash_follows_content_and_not_the_order_of_rows():
+    split = Split("test", ["a", "b"], ["x", None], ["1", "2"])
+    assert split_hash(split) == split_hash(split.take([1, 0]))
+    changed = [
+        Split("test", ["a", "c"], ["x", None], ["1", "2"]),
+        Split("test", ["a", "b"], ["x", "y"], ["1", "2"]),
+        Split("test", ["a", "b"], ["x", None], ["1", "3"]),
+        Split("test", ["a", "b"], ["x", ""], ["1", "2"]),
+    ]
+    assert len({split_hash(item) for item in [split, *changed]}) == 5
+
+
+def test_labels_come_from_the_task_in_its_order_else_sorted_from_train():
+    train = Split("train", ["a", "b", "c"], ["y", "x", None], ["1", "2", "3"])
+    assert label_set(TASK, train) == ("x", "y")
+    assert label_set(Task.model_validate({"name": "t", "labels": ["z", "y"]}), train) == ("z", "y")
+
+
+def test_labels_that_train_lacks_are_named_with_their_rows():
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"], source="a.csv")
+    test = Split("test", ["a", "b", "c"], ["z", "x", "z"], ["1", "2", "3"], row_numbers=[4, 5, 9], source="t.csv")
+    with pytest.raises(DataError, match=r"t\.csv: test holds the label 'z' \(2 rows: 4, 9\).*allowed: 'x', 'y'"):
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    validate_labels({"train": train}, ("x", "y"))
+
+
+def test_one_class_only_is_an_error():
+    with pytest.raises(DataError, match=r"one class only \('x'\)"):
+        validate_labels({"train": Split("train", ["a", "b"], ["x", None], ["1", "2"])}, ("x", "y"))
