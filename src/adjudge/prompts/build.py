@@ -12,7 +12,8 @@ from adjudge.prompts.tokenizer import Tokenizer
 
 Style = Literal["auto", "chat", "plain", "bare"]
 
-DEFAULT_PROMPT = "{instruction}\n\nText: {text}"
+DEFAULT_INSTRUCTION = "Classify the text."
+DEFAULT_PROMPT = "{instruction}\n\nText:\n{text}"
 ANSWER_CUE = "\nLabel:"
 # Stands for the text while a template is rendered. Private-use characters: no template or instruction has them.
 _SLOT = "\ue000text\ue001"
@@ -74,12 +75,16 @@ def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> str
         f"{word}: {known[label].description}" if label in known and known[label].description else word
         for label, word in zip(labels, words, strict=True)
     ]
-    has_descriptions = any(line != word for line, word in zip(described, words, strict=True))
-    listed = "\n".join(f"- {line}" for line in described) if has_descriptions else ", ".join(words)
-    instruction = task.instruction
-    if instruction is None:
-        answer_with = ":\n" if has_descriptions else ": "
-        instruction = f"Classify the text. Answer with exactly one of these labels{answer_with}{listed}"
+    if described == list(words):
+        listed, answer_with = ", ".join(words), "Answer with exactly one of these labels: "
+    else:
+        listed, answer_with = (
+            "\n".join(f"- {line}" for line in described),
+            "Answer with exactly one of these labels:\n",
+        )
+    instruction = task.instruction or DEFAULT_INSTRUCTION
+    if "{labels}" not in instruction and "{labels}" not in (task.prompt or ""):
+        instruction = f"{instruction} {answer_with}{listed}"  # a closed set that is not shown cannot be chosen from
     instruction = instruction.replace("{labels}", listed)
     template = task.prompt or DEFAULT_PROMPT
     # The slot goes in first, so that a label or instruction that contains "{text}" is not taken for it.
