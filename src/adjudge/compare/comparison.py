@@ -69,6 +69,7 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
     """
     _check(options)
     loaded, left_out = load_fair(runs)
+    options = replace(options, constants=_known_constants(options, loaded))
     members = members_by_label(loaded)
     groups = [make_group(label, items, options) for label, items in members.items()]
     groups = [replace(g, on_front=not dominated(g, groups, options.cost, options.metric)) for g in groups]
@@ -108,6 +109,12 @@ def _check(options: CompareOptions) -> None:
             problems.append(f"constant {constant.name!r}: accuracy must lie in 0 to 1, got {constant.accuracy}")
     if problems:
         raise ConfigError(problems)
+
+
+def _known_constants(options: CompareOptions, loaded: Sequence[LoadedRun]) -> tuple[Constant, ...]:
+    """The constants asked for and those that the runs' recipes name, each name once."""
+    recorded = [Constant(**value) for item in loaded for value in item.record.get("constants", [])]
+    return tuple({constant.name: constant for constant in (*recorded, *options.constants)}.values())
 
 
 def _tests(

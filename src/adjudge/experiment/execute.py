@@ -126,6 +126,7 @@ def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
         "model": None if planned.model is None else {"id": planned.model, "hash": None, "license": None},
         "template": None,
         "labels_used": {},
+        "constants": [constant.model_dump() for constant in inputs.recipe.recipe.constants],
         "calibration": {"temperature": 1.0},
         "cost": {},
         "facts": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from adjudge.core.errors import DataError, WorkError
+from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.protocols import Progress, SilentProgress, TokenCounter
 from adjudge.core.runs import SPLIT_FILE, Run
 from adjudge.core.task import SplitPlan
@@ -151,7 +152,11 @@ def _move_aside(folder: Path) -> None:
 
 @contextmanager
 def _reserved(folder: Path) -> Iterator[None]:
-    """Make the recipe's run folder and hold it against a second process for the length of the block."""
+    """Make the recipe's run folder and hold it against a second process for the length of the block.
+
+    Unusable input is found before the first run: a folder that was made for it goes away again.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -171,7 +176,14 @@ def _reserved(folder: Path) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkError(f"{folder}: another process is running this recipe; wait until it is done") from error
-        yield
+        try:
+            yield
+        except UsageError:
+            if folder in made:
+                shutil.rmtree(folder)
+                for path in made[1:]:
+                    path.rmdir()
+            raise
 
 
 def _load_inputs(recipe: LoadedRecipe, folder: Path, counter: _Counter | None, progress: Progress) -> Inputs:

@@ -35,6 +35,7 @@ class LoraConfig(MethodConfig):
     alpha: float | None = Field(None, gt=0, description="scale of the update is alpha / rank; default: 2 * rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters' input")
     targets: Role = Field("all", description="linear layers that get adapters: attention, mlp or all")
+    last_layers: int | None = Field(None, ge=1, description="adapt only the last so many layers; default: every one")
     rank_stabilised: bool = Field(False, description="scale by alpha / sqrt(rank) (rsLoRA)")
     prompt_style: Style = Field("auto", description="auto, chat, plain or bare")
     max_tokens: int = Field(256, ge=8, description="of the whole prompt; the text is cut to fit")
@@ -48,7 +49,7 @@ def fit(train: Split, validation: Split, config: LoraConfig, setting: Setting) -
     pretrained = load_pretrained(config.model)
     prompt = choose_prompt(pretrained, config.prompt_style, config.max_tokens, setting)
     head = build_head(pretrained, prompt, config.head, setting)
-    targets = linear_layers(pretrained.trunk, config.targets)
+    targets = linear_layers(pretrained.trunk, config.targets, config.last_layers)
     with seeded_torch(setting.seed, "init"):
         add_lora(
             pretrained.trunk,

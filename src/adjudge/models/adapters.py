@@ -15,11 +15,17 @@ Role = Literal["attention", "mlp", "all"]
 _ADAPTER = "default"
 
 
-def linear_layers(trunk: nn.Module, role: Role) -> list[str]:
+def linear_layers(trunk: nn.Module, role: Role, last_layers: int | None = None) -> list[str]:
     """Names of a trunk's linear layers that play a role, by where they stand, not by what they are called.
 
     A linear layer inside a module whose class is an attention is ``attention``; any other linear layer inside a
     stack of layers is ``mlp``.
+
+    Args:
+        trunk: a model without head.
+        role: which of its linear layers.
+        last_layers: take only those of the last so many layers of the stack; below them nothing is trained, so
+            the backward pass ends there.
 
     Raises:
         ConfigError: the trunk has none.
@@ -34,9 +40,17 @@ def linear_layers(trunk: nn.Module, role: Role) -> list[str]:
         inside = name.startswith(attention) if attention else False
         if role == "all" or (role == "attention") == inside:
             found.append(name)
+    if last_layers is not None:
+        depth = 1 + max((_layer(name) for name in found), default=0)
+        found = [name for name in found if _layer(name) >= depth - last_layers]
     if not found:
         raise ConfigError(f"the model has no linear layers for the role {role!r}; allowed: attention, mlp, all")
     return found
+
+
+def _layer(name: str) -> int:
+    """The position in the stack of layers that a module's name holds."""
+    return next(int(part) for part in name.split(".") if part.isdigit())
 
 
 def add_lora(
