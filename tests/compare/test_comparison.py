@@ -95,6 +95,30 @@ def test_equal_answers_at_a_lower_cost_are_chosen(tmp_path: Path) -> None:
     assert "at 1/20 of its prediction time" in found.sentence
 
 
+@pytest.mark.parametrize("count", [30, 200])
+def test_equal_answers_on_few_rows_do_not_show_that_a_method_is_within_the_margin(tmp_path: Path, count: int) -> None:
+    rows = make_rows(count)
+    runs = [build_run(tmp_path, Spec("lora", accuracy=0.9, seconds=20.0), rows)]
+    runs.append(build_run(tmp_path, Spec("small", accuracy=0.9, validation_accuracy=0.5, seconds=1.0), rows))
+    runs[1].write_predictions("test", runs[0].predictions("test"))
+    found = compare_runs(runs, CompareOptions(resamples=200))
+    assert (found.reference, found.choice) == ("lora", None)
+    for test in found.differences:
+        # Zero losses in N rows: the one-sided upper 95% bound of their share is 1 - 0.05^(1/N).
+        assert test.lower_bound == pytest.approx(0.05 ** (1 / count) - 1)
+        assert test.low < test.lower_bound < 0 < test.high
+    assert f"{count} rows cannot tell" in found.sentence
+
+
+def test_a_method_that_is_better_on_many_rows_and_worse_on_none_is_still_shown_to_be_better(tmp_path: Path) -> None:
+    rows = make_rows(300)
+    runs = [build_run(tmp_path, Spec("lora", accuracy=0.7, validation_accuracy=0.99, seconds=20.0), rows)]
+    runs.append(build_run(tmp_path, Spec("small", accuracy=1.0, validation_accuracy=0.5, seconds=1.0), rows))
+    found = compare_runs(runs, CompareOptions(resamples=200))
+    assert (found.reference, found.choice) == ("lora", "small")
+    assert all(test.lower_bound > 0 for test in found.differences)
+
+
 def test_another_cost_makes_another_choice(tmp_path: Path) -> None:
     rows = make_rows(400)
     runs = [build_run(tmp_path, Spec(name, validation_accuracy=v), rows) for name, v in (("a", 0.9), ("b", 0.85))]

@@ -114,6 +114,11 @@ def test_yaml_that_would_build_objects_is_refused(tmp_path: Path) -> None:
         read_yaml(file)
 
 
+def test_a_merged_mapping_gives_its_keys_and_the_keys_beside_it_win(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: &a {kind: lora, rank: 4}\nb: {<<: *a, rank: 8}\n")
+    assert read_yaml(tmp_path / "x.yaml")["b"] == {"kind": "lora", "rank": 8}
+
+
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("name: a\nbudget:\n  seconds: 1\n  seconds: 2\n")

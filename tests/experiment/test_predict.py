@@ -1,9 +1,11 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -77,10 +79,44 @@ def test_columns_that_clash_are_named_and_a_prefix_helps(tfidf_run, tmp_path, re
     with pytest.raises(DataError, match=r"columns label, prob_pos already(.|\n)*prefix"):
         predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
-    predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv", PredictOptions(prefix="new_", overwrite=True))
+    assert not (tmp_path / "out.csv.parts").exists()
+    predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv", PredictOptions(prefix="new_"))
     found = pl.read_csv(tmp_path / "out.csv")
     assert found["label"].to_list() == ["old"] * 9
     assert found["new_label"].is_in(["neg", "pos"]).all()
+
+
+def test_two_predictions_into_one_output_do_not_mix(tfidf_run, tmp_path, reviews, monkeypatch):
+    reviews(20).write_csv(tmp_path / "new.csv")
+    source, output = tmp_path / "new.csv", tmp_path / "out.csv"
+    real, refused = predict._answers, []
+
+    def answers(*arguments):
+        with pytest.raises(WorkError, match=r"out\.csv: another process is predicting into it"):
+            predict_file(tfidf_run, source, output, PredictOptions(overwrite=True))
+        refused.append(True)
+        return real(*arguments)
+
+    monkeypatch.setattr(predict, "_answers", answers)
+    assert predict_file(tfidf_run, source, output).rows == 20
+    assert refused
+    assert len(pl.read_csv(output)) == 20
+
+
+def test_a_full_disk_while_writing_a_part_is_a_system_error_and_no_bug(tfidf_run, tmp_path, reviews, monkeypatch):
+    reviews(6).write_csv(tmp_path / "new.csv")
+    real = Path.write_bytes
+
+    def full(path, data):
+        if path.suffix == ".parquet":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    assert not list((tmp_path / "out.csv.parts").glob("*.parquet"))
 
 
 def test_another_text_column_can_be_named(tfidf_run, tmp_path, reviews):

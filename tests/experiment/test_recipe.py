@@ -88,6 +88,18 @@ def test_overrides_reach_options_that_the_recipe_leaves_at_their_default(recipe_
     assert loaded.base == file.parent.parent / "recipes" / ".." / "tasks"
 
 
+def test_overrides_apply_in_order_also_to_methods_that_one_of_them_gives(recipe_file):
+    loaded = load_recipe(recipe_file(), overrides=["methods=[{kind: tfidf}]", "method.min_df=7"])
+    assert [method.options.min_df for method in loaded.methods] == [7]
+    with pytest.raises(ConfigError, match="no method of the recipe has an option 'rank'"):
+        load_recipe(recipe_file(), overrides=["methods=[{kind: tfidf}]", "method.rank=8"])
+
+
+def test_an_option_whose_value_is_no_yaml_is_refused(recipe_file):
+    with pytest.raises(ConfigError, match="not valid YAML; put it in quotes"):
+        load_recipe(recipe_file(), overrides=["methods=[{kind: tfidf}]", "method.word_ngrams=[1"])
+
+
 def test_an_override_that_nothing_takes_is_an_error(recipe_file):
     with pytest.raises(ConfigError, match=r"method\.rank"):
         load_recipe(recipe_file(), overrides=["method.rank=8"])

@@ -5,7 +5,7 @@ from adjudge.core.errors import DataError, UsageError
 from adjudge.core.task import load_task
 from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
-from adjudge.experiment.starter import estimate_minutes, matrix_speed, write_starter
+from adjudge.experiment.starter import estimate_minutes, guess_tokens, matrix_speed, write_starter
 
 BASELINES = "methods=[{kind: majority}, {kind: tfidf}]"
 
@@ -89,7 +89,75 @@ def test_missing_labels_are_noted(tmp_path, reviews):
     frame = reviews(60).with_columns(stars=pl.when(pl.col("key") == "r7").then(None).otherwise(pl.col("stars")))
     frame.write_csv(tmp_path / "reviews.csv")
     starter = write_starter(tmp_path / "reviews.csv", folder=tmp_path)
-    assert starter.notes == ("1 rows have no label; the data gate will name them",)
+    assert starter.notes == (
+        "1 row has no label; the task accepts that (missing_label), so that it runs; better repair the data and take "
+        "the code out of `accept`",
+        "could be the label too: 'shop'; choose with --label",
+    )
+    assert load_task(starter.task).data.accept == ["missing_label"]
+
+
+@pytest.mark.usefixtures("fast_verify")
+def test_a_file_with_empty_texts_runs_unedited_and_a_note_says_what_was_accepted(tmp_path, reviews):
+    frame = reviews(150).with_columns(
+        review=pl.when(pl.col("key") == "r7").then(pl.lit(" \u200b")).otherwise(pl.col("review"))
+    )
+    frame.write_csv(tmp_path / "reviews.csv")
+    starter = write_starter(tmp_path / "reviews.csv", folder=tmp_path)
+    assert "1 row has no text; the task accepts that (empty_text)" in starter.notes[0]
+    outcomes = run_recipe(load_recipe(starter.recipe, overrides=[BASELINES]), runs=tmp_path / "runs")
+    assert [outcome.status for outcome in outcomes] == ["complete", "complete"]
+
+
+LABELS = [
+    ["bad\nnext line", "good"],
+    ["x" * 400, "y: #" * 90],
+    ["1e5", "1.0e+5"],
+    ["null", "yes"],
+    ["a\u0085b", "{[*&!|>'\"%@`"],
+    ["😀", "- a"],
+]
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=range(len(LABELS)))
+def test_labels_and_columns_of_any_form_come_back_as_they_are_in_the_file(tmp_path, labels):
+    texts = [f"a longer text with many words, number {i}" for i in range(60)]
+    frame = pl.DataFrame({"a": texts, "label": labels * 30}).rename({"a": f"text {labels[0][:20]}"})
+    frame.write_parquet(tmp_path / "data.parquet")
+    starter = write_starter(tmp_path / "data.parquet", folder=tmp_path)
+    task = load_task(starter.task)
+    assert list(task.labels) == sorted(labels)
+    assert (task.text, task.label) == (frame.columns[0], "label")
+
+
+def test_a_column_called_label_may_hold_many_labels(tmp_path):
+    frame = pl.DataFrame(
+        {"text": [f"a longer text number {i}" for i in range(300)], "label": [f"c{i % 100}" for i in range(300)]}
+    )
+    frame.write_csv(tmp_path / "many.csv")
+    assert len(write_starter(tmp_path / "many.csv", folder=tmp_path).labels) == 100
+
+
+def test_names_and_columns_that_cannot_be_used_are_refused_before_anything_is_written(tmp_path, reviews):
+    reviews(60).write_csv(tmp_path / "reviews.csv")
+    for name in ("../x", "a b", ""):
+        with pytest.raises(UsageError, match="cannot be used; allowed: letters"):
+            write_starter(tmp_path / "reviews.csv", folder=tmp_path / "new", name=name)
+    with pytest.raises(UsageError, match="both the text and the label"):
+        write_starter(tmp_path / "reviews.csv", folder=tmp_path / "new", text="stars", label="stars")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["id", "textID", "review_id", "key", "reviewId", "UUID", "row-key"])
+def test_a_unique_column_named_like_an_id_is_the_row_id(tmp_path, reviews, name):
+    reviews(60).rename({"key": name}).write_csv(tmp_path / "reviews.csv")
+    assert write_starter(tmp_path / "reviews.csv", folder=tmp_path).id == name
+
+
+def test_scripts_without_spaces_count_a_token_for_each_character():
+    assert guess_tokens("four" * 3) == 3
+    assert guess_tokens("被告人") == 3
+    assert guess_tokens("สวัสดี ok!!") == 6 + 1.25
 
 
 def test_estimates_grow_with_rows_and_length_and_shrink_with_speed():

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from adjudge.cli.progress import progress
-from adjudge.cli.screen import complain, print_json, results, table
+from adjudge.cli.screen import complain, print_json, print_table, results
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ def _task(
         given = {"--train": train, "--validation": validation, "--test": test, "--text": text, "--label": label}
         if surplus := [name for name, value in given.items() if value]:
             raise UsageError(f"{task}: {', '.join(surplus)} cannot be given beside a task file, which says the same")
+        if task.suffix.lower() not in {".yaml", ".yml"} and task.is_file():
+            raise UsageError(
+                f"{task}: is no task file (*.yaml); check data straight with: adjudge check --train {task} "
+                f"--text COLUMN --label COLUMN, or write a task for it with: adjudge init {task}"
+            )
         loaded = load_task(task)
         if loaded.data is None:
             raise UsageError(f"{task}: data: missing; a check needs to know where the rows are")
@@ -136,10 +141,9 @@ def show_report(report: Report, accepted: list[str]) -> None:
     console.print(f"[bold]rows:[/] {sizes}")
     findings = document["findings"]
     if findings:
-        columns = ("level", "code", "splits", "count", "rows", "what", "first rows")
-        console.print(
-            table(columns, [_finding_row(finding, accepted) for finding in findings], numbers=("count", "rows"))
-        )
+        columns = ("code", "level", "splits", "count", "rows", "first rows", "what")
+        body = [_finding_row(finding, accepted) for finding in findings]
+        print_table(console, columns, body, numbers=("count", "rows"), widths={"code": 15, "what": 40})
     errors = report.errors(accepted)
     counts = [_counted(sum(finding["level"] == level for finding in findings), level) for level in STYLES]
     verdict = "[bold red]not fit to train on[/]" if errors else "[bold green]no errors[/]"
@@ -157,13 +161,13 @@ def _finding_row(finding: dict[str, Any], accepted: list[str]) -> tuple[str, ...
     level = finding["level"]
     word = f"{level} (accepted)" if level == "error" and finding["code"] in accepted else level
     return (
-        f"[{STYLES[level]}]{word}[/]",
         escape(finding["code"]),
+        f"[{STYLES[level]}]{word}[/]",
         escape(" & ".join(finding["splits"])),
         f"{finding['count']:,}",
         f"{finding['count_rows']:,}",
-        escape(finding["message"]),
         _first_rows(finding),
+        escape(finding["message"]),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.screen import print_json, results, table
+from adjudge.cli.screen import print_json, print_table, results
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ def show_comparison(comparison: Comparison, console: Console, report: Path | Non
 
     cells = rows(comparison)
     columns = list(cells[0])
-    console.print(
-        table(columns, [[escape(str(row[column])) for column in columns] for row in cells], numbers=columns[1:])
-    )
+    body = [[escape(str(row[column])) for column in columns] for row in cells]
+    print_table(console, columns, body, numbers=columns[1:])
     if comparison.constants:
         published = [
             (
@@ -86,7 +85,7 @@ def show_comparison(comparison: Comparison, console: Console, report: Path | Non
             for test in comparison.constants
         ]
         columns = ["published", "accuracy", "method", "correct", "p (one-sided)"]
-        console.print(table(columns, published, numbers=("accuracy", "correct", "p (one-sided)")))
+        print_table(console, columns, published, numbers=("accuracy", "correct", "p (one-sided)"))
     for left in comparison.left_out:
         console.print(f"[yellow]left out[/] {escape(left.run)}: {escape(left.reason)}", soft_wrap=True)
     for note in comparison.notes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adjudge.cli.screen import complain, results
+from adjudge.cli.screen import complain, results, shorten
 
 EPILOG = """\
 [bold]Examples[/]
@@ -28,16 +28,16 @@ def init(
     folder: Annotated[Path, typer.Option(help="Where tasks/ and recipes/ go.")] = Path(),
 ) -> None:
     """Look at a data file and write a task and a recipe for it."""
-    from adjudge.experiment.starter import write_starter
+    from adjudge.experiment.starter import shown_minutes, write_starter
 
     made = write_starter(file, folder=folder, name=name, text=text, label=label)
-    shown = ", ".join(made.labels[:8]) + (", …" if len(made.labels) > 8 else "")
+    shown = ", ".join(shorten(label) for label in made.labels[:8]) + (", …" if len(made.labels) > 8 else "")
     identity = f", row id {made.id!r}" if made.id else ""
     console = results()
     for line in (
         f"{made.rows:,} rows: text {made.text!r}, label {made.label!r} ({len(made.labels)}: {shown}){identity}",
         f"wrote {made.task}",
-        f"wrote {made.recipe}",
+        f"wrote {made.recipe} (all six methods: {shown_minutes(sum(made.minutes.values()))} on this machine)",
         f"next: adjudge check {made.task}",
         f"      adjudge run {made.recipe}",
     ):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from rich.markup import escape
 
-from adjudge.cli.screen import results, table
+from adjudge.cli.screen import print_table, results, table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -47,7 +47,8 @@ def methods(
         (f"[bold]{escape(option)}[/]", escape(kind), escape(default), escape(text))
         for option, kind, default, text in option_rows(config)
     ]
-    console.print(table(("option", "values", "default", "what it does"), rows))
+    longest = max((len(row[0]) for row in rows), default=0)
+    print_table(console, ("option", "values", "default", "what it does"), rows, widths={"option": longest})
     example = next((option for option, _, _, _ in option_rows(config)), None)
     also = "" if example is None else f", {example}: …"
     console.print(f"[dim]in a recipe: methods: [{{kind: {name}{also}}}][/]".replace(": [{", ": \\[{"))

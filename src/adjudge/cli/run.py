@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from adjudge.cli.progress import Bars, Lines, progress
-from adjudge.cli.screen import complain, duration, notices, results, table
+from adjudge.cli.screen import complain, duration, notices, print_table, results
 
 if TYPE_CHECKING:
     from adjudge.experiment.recipe import LoadedRecipe
@@ -90,7 +90,8 @@ def show_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
         )
         for outcome in outcomes
     ]
-    console.print(table(columns, rows, numbers=columns[2:]))
+    names = max((len(outcome.planned.name) for outcome in outcomes), default=0)
+    print_table(console, columns, rows, numbers=columns[2:], widths={"run": names})
     if outcomes:
         console.print(f"[dim]runs: {escape(str(outcomes[0].folder.parent))}/[/]", soft_wrap=True)
 

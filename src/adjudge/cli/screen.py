@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 
 PIPE_WIDTH = 160
@@ -46,15 +48,62 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()) -> Table:
-    """A table of plain text; columns named in ``numbers`` are set to the right."""
-    right = set(numbers)
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Iterable[str] = (),
+    widths: Mapping[str, int] | None = None,
+) -> Table:
+    """A table of plain text.
+
+    Args:
+        columns: the headers.
+        rows: cells in Rich's markup.
+        numbers: columns that are set to the right.
+        widths: characters that a column needs at least.
+    """
+    right, least = set(numbers), widths or {}
     made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(escape(column), justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            escape(column),
+            justify="right" if column in right else "left",
+            overflow="fold",
+            min_width=least.get(column),
+        )
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def print_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Iterable[str] = (),
+    widths: Mapping[str, int] | None = None,
+) -> None:
+    """Print a `table`; where the window is too narrow to keep words whole, each row becomes a paragraph."""
+    cells = list(rows)
+    made = table(columns, cells, numbers=numbers, widths=widths)
+    # A table measures itself against the window unless it is given more room; it also takes a margin at both ends.
+    unbounded = console.options.update(max_width=10**6)
+    if Measurement.get(console, unbounded, made).minimum < console.width:
+        console.print(made)
+        return
+    console.print()
+    for first, *others in cells:
+        console.print(f"[bold]{first}[/]")
+        named = [f"[dim]{escape(name)}[/] {cell}" for name, cell in zip(columns[1:], others, strict=True) if cell]
+        console.print(Padding(" · ".join(named), (0, 0, 1, 2)))
+
+
+def shorten(text: str, most: int = 40) -> str:
+    """A text on one line, of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from adjudge.cli.evaluate import metrics_table, one_run
-from adjudge.cli.screen import duration, print_json, results, size, table
+from adjudge.cli.screen import duration, print_json, results, shorten, size, table
 
 EPILOG = """\
 [bold]Examples[/]
@@ -120,7 +120,7 @@ def _data(record: dict[str, Any], check: dict[str, Any] | None) -> RenderableTyp
     ]
     pairs = [
         ("task", f"{task.get('name')} (version {task.get('version')})"),
-        ("labels", ", ".join(task.get("labels") or [])),
+        ("labels", ", ".join(map(shorten, task.get("labels") or []))),
         ("split seed", str(data.get("split_seed"))),
     ]
     if data.get("accepted"):

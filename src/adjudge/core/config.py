@@ -47,6 +47,8 @@ for _first in "yYnNoO":
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *defaults`; keys beside it take precedence
+            continue
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key_node.start_mark)
@@ -168,19 +170,28 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
     """
     result = copy.deepcopy(value)
     for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"--set {override}: expected key=value, for example method.learning_rate=1e-4")
-        path = key.split(".")
+        path, given = parse_override(override)
+        key = ".".join(path)
         if path[0] == "method" and "method" not in result and "methods" in result:
             path[0] = "methods"
-        try:
-            given = parse_scalar(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override}: the value is not valid YAML; put it in quotes") from error
         if not _assign(result, path, given):
             raise ConfigError(f"--set {override}: nothing in the recipe takes {key!r}")
     return result
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """The path and the value of ``a.b=value``.
+
+    Raises:
+        ConfigError: no ``=``, or a value that is no YAML.
+    """
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: expected key=value, for example method.learning_rate=1e-4")
+    try:
+        return key.split("."), parse_scalar(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; put it in quotes") from error
 
 
 def _assign(node: Any, path: Sequence[str], value: Any) -> bool:

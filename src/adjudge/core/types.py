@@ -75,7 +75,8 @@ class Encoded:
     Attributes:
         text_ids: the ids of the text, the only part that truncation may shorten.
         suffix_ids: the ids between the text and the answer slot.
-        n_text_tokens: the text's length in tokens before truncation.
+        n_text_tokens: the text's length in tokens before truncation; of a text too long to be encoded whole, more
+            than is kept.
     """
 
     text_ids: tuple[int, ...]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
+from adjudge.experiment.lock import exclusive
 from adjudge.models.storage import load_classifier
 
 _FINGERPRINT_BYTES = 1 << 20
@@ -116,21 +119,21 @@ def predict_file(
     Raises:
         UsageError: an output that is there, is the input, or whose format is unknown; parts of something else.
         DataError: an incomplete run, an input that cannot be read, or column names that clash.
-        WorkError: rows were lost (the output is not written then).
+        WorkError: rows were lost (the output is not written then), or another process predicts into the same output.
     """
     chosen = options or PredictOptions()
     kind = _output_format(source, output, chosen)
     classifier, task = _open(run, chosen.text_columns)
     parts = output.with_name(output.name + ".parts")
-    _open_parts(parts, _manifest(run, source, chosen), output, chosen.overwrite)
     shown = progress or SilentProgress()
     total = PredictSummary()
-    with shown.task(f"Predicting {source.name}", None) as advance:
-        for number, frame in enumerate(iter_tables(Source(path=str(source)), batch_rows=chosen.batch_rows)):
-            total += _part(classifier, task, frame, parts / f"{number:06d}.parquet", chosen, source.name)
-            advance(len(frame))
-    _join(sorted(parts.glob("*.parquet")), output, kind, total.rows)
-    shutil.rmtree(parts)
+    with _open_parts(parts, _manifest(run, source, chosen), output, chosen.overwrite):
+        with shown.task(f"Predicting {source.name}", None) as advance:
+            for number, frame in enumerate(iter_tables(Source(path=str(source)), batch_rows=chosen.batch_rows)):
+                total += _part(classifier, task, frame, parts / f"{number:06d}.parquet", chosen, source.name)
+                advance(len(frame))
+        _join(sorted(parts.glob("*.parquet")), output, kind, total.rows)
+        shutil.rmtree(parts)
     return total
 
 
@@ -203,20 +206,32 @@ def _manifest(run: Run, source: Path, options: PredictOptions) -> dict[str, Any]
     }
 
 
-def _open_parts(parts: Path, manifest: dict[str, Any], output: Path, overwrite: bool) -> None:
-    """Make the folder of parts, or take up the one that a killed prediction of the same kind left."""
+@contextmanager
+def _open_parts(parts: Path, manifest: dict[str, Any], output: Path, overwrite: bool) -> Iterator[None]:
+    """Make the folder of parts, or take up the one that a killed prediction of the same kind left, and hold it.
+
+    Unusable input leaves nothing behind: a folder without any part goes away again.
+    """
     file = parts / "manifest.json"
-    if file.is_file() and read_json(file) != manifest:
-        if not overwrite:
-            raise UsageError(
-                f"{parts}: holds parts of another prediction (input, run or options differ); "
-                "finish that one, name another output, or --overwrite to drop them"
-            )
-        shutil.rmtree(parts)
-    elif parts.exists() and not file.is_file() and (not parts.is_dir() or any(parts.iterdir())):
+    if parts.exists() and not file.is_file() and (not parts.is_dir() or any(parts.glob("[!.]*"))):
         raise UsageError(f"{parts}: is in the way of the parts of {output.name}; move it away")
     parts.mkdir(parents=True, exist_ok=True)
-    write_json(file, manifest)
+    with exclusive(parts / ".lock", f"{output}: another process is predicting into it; wait until it is done"):
+        if file.is_file() and read_json(file) != manifest:
+            if not overwrite:
+                raise UsageError(
+                    f"{parts}: holds parts of another prediction (input, run or options differ); "
+                    "finish that one, name another output, or --overwrite to drop them"
+                )
+            for part in parts.glob("*.parquet"):
+                part.unlink()
+        write_json(file, manifest)
+        try:
+            yield
+        except UsageError:
+            if not any(parts.glob("*.parquet")):
+                shutil.rmtree(parts)
+            raise
 
 
 def _part(
@@ -234,7 +249,10 @@ def _part(
         answers = _answers(classifier, texts_of(task, frame, name), options)
         renamed = {f"{options.prefix}{column}": values for column, values in answers.items()}
         with atomic_path(file) as temporary:
-            frame.hstack(pl.DataFrame(renamed)).write_parquet(temporary)
+            # Through memory: a full disk is then an OSError like any other, where polars has errors of its own.
+            whole = io.BytesIO()
+            frame.hstack(pl.DataFrame(renamed)).write_parquet(whole)
+            temporary.write_bytes(whole.getbuffer())
     done = pl.read_parquet(file, columns=[f"{options.prefix}label", f"{options.prefix}confidence"])
     if len(done) != len(frame):
         raise WorkError(f"{file}: holds {len(done)} rows, but its batch has {len(frame)}; delete it and run again")

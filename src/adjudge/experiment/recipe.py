@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator
 
-from adjudge.core.config import StrictModel, apply_overrides, parse_scalar, read_yaml, validate
+from adjudge.core.config import StrictModel, apply_overrides, parse_override, read_yaml, validate
 from adjudge.core.errors import ConfigError, did_you_mean
 from adjudge.core.hashing import hash_file, hash_json
 from adjudge.core.task import Data, Name, Task
@@ -245,26 +245,24 @@ def _raw_task(value: Any, recipe: Path, problems: list[str]) -> tuple[dict[str, 
 
 
 def _overridden(raw: dict[str, Any], raw_task: dict[str, Any] | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Apply ``--set``: options of methods by what their configs have, everything else by the recipe's keys."""
+    """Apply ``--set``: options of methods by what their configs have, the rest by the recipe's keys, in order."""
     raw = dict(raw)
-    others: list[str] = []
     for override in overrides:
-        key, separator, value = override.partition("=")
-        path = key.split(".")
+        path, value = parse_override(override)
         if path[0] == "data" and raw.get("data") is None and raw_task and isinstance(raw_task.get("data"), dict):
             raw["data"] = raw_task["data"]
         to_methods = path[0] in ("method", "methods") and len(path) > 1 and not path[1].isdigit()
-        if not (separator and to_methods and isinstance(raw.get("methods"), list)):
-            others.append(override)
+        if not (to_methods and isinstance(raw.get("methods"), list)):
+            raw = apply_overrides(raw, [override])
             continue
         places = [_place(method, path[1:]) for method in raw["methods"]]
         if not any(places):
             raise ConfigError(f"--set {override}: no method of the recipe has an option {'.'.join(path[1:])!r}")
         raw["methods"] = [
-            _with_option(method, place, parse_scalar(value)) if place else method
+            _with_option(method, place, value) if place else method
             for method, place in zip(raw["methods"], places, strict=True)
         ]
-    return apply_overrides(raw, others)
+    return raw
 
 
 def _place(method: Any, path: Sequence[str]) -> list[str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from adjudge.data.assign import draw
 from adjudge.data.gate import GateOptions, Report, check
 from adjudge.data.splits import label_set, load_splits, validate_labels
 from adjudge.experiment.execute import Inputs, execute, split_records
+from adjudge.experiment.lock import exclusive
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun, plan
 from adjudge.methods.tfidf import out_of_fold
 
@@ -159,7 +159,7 @@ def _reserved(folder: Path) -> Iterator[None]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        (folder / ".lock").touch()
     except (FileExistsError, NotADirectoryError) as error:
         blocking = next(path for path in (folder, *folder.parents) if path.exists())
         raise WorkError(
@@ -168,14 +168,7 @@ def _reserved(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise WorkError(f"{folder}: cannot be written: {error.strerror}; nothing was run") from error
-    with lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise WorkError(f"{folder}: another process is running this recipe; wait until it is done") from error
+    with exclusive(folder / ".lock", f"{folder}: another process is running this recipe; wait until it is done"):
         try:
             yield
         except UsageError:

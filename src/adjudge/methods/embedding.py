@@ -59,19 +59,19 @@ def fit(train: Split, validation: Split, config: EmbeddingConfig, setting: Setti
         head = ScoreHead(pretrained.hidden_size, len(setting.labels), pooling=pooling)
     classifier = assemble(pretrained, head, prompt, config.precision, "none", setting)
     began = time.perf_counter()
-    features = {split.name: _features(classifier, pooling, split, setting) for split in (train, validation)}
+    states = [_features(classifier, pooling, split, setting) for split in (train, validation)]
     seconds = time.perf_counter() - began
-    mean, deviation = features["train"].mean(axis=0), features["train"].std(axis=0) + 1e-6
-    rows = {
-        split.name: Rows((features[split.name] - mean) / deviation, label_indices(split, setting.labels))
-        for split in (train, validation)
-    }
+    mean, deviation = states[0].mean(axis=0), states[0].std(axis=0) + 1e-6
+    train_rows, validation_rows = (
+        Rows((state - mean) / deviation, label_indices(split, setting.labels))
+        for state, split in zip(states, (train, validation), strict=True)
+    )
     c, scores = config.c, {}
     if c is None:
-        chosen = choose_c(rows["train"], rows["validation"], GRID, config.class_weight, setting)
+        chosen = choose_c(train_rows, validation_rows, GRID, config.class_weight, setting)
         linear, c, scores = chosen.linear, chosen.c, chosen.macro_f1
     else:
-        linear = fit_logistic(rows["train"], len(setting.labels), c, config.class_weight)
+        linear = fit_logistic(train_rows, len(setting.labels), c, config.class_weight)
     _fold(linear, mean, deviation, head)
     facts = describe(classifier) | {
         "c": c,

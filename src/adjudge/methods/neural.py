@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,13 +15,15 @@ from adjudge.methods.contract import Fitted, Setting
 from adjudge.methods.targets import label_indices
 from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead
 from adjudge.models.loading import Pretrained
+from adjudge.models.network import Network
 from adjudge.models.neural import Adaptation, NeuralClassifier, build_network
 from adjudge.models.precision import Precision, default_device, resolve_precision
 from adjudge.models.seeding import seeded_torch
+from adjudge.models.throughput import matrix_peak, operations_per_token
 from adjudge.prompts import Prompt, Style, build_prompt
 from adjudge.prompts.trie import build_trie
 from adjudge.train.config import TrainingConfig
-from adjudge.train.loop import Rows, Trainer
+from adjudge.train.loop import Rows, Trained, Trainer
 
 HeadKind = Literal["score", "label"]
 
@@ -45,12 +48,13 @@ def choose_prompt(pretrained: Pretrained, style: Style, max_tokens: int, setting
         if style not in ("auto", "bare"):
             raise ConfigError(f"prompt style {style!r} needs a causal model; an encoder takes 'bare' or 'auto'")
         style = "bare"
+    prompt = build_prompt(setting.task, setting.labels, pretrained.tokenizer, style=style, max_tokens=max_tokens)
     limit = getattr(pretrained.trunk.config, "max_position_embeddings", None)
-    # RoBERTa's positions begin behind its padding id: a few of the table's rows are not for use.
-    usable = limit - 2 if isinstance(limit, int) else max_tokens
-    return build_prompt(
-        setting.task, setting.labels, pretrained.tokenizer, style=style, max_tokens=min(max_tokens, usable)
-    )
+    if not isinstance(limit, int):
+        return prompt
+    # The answer's tokens need positions too, and RoBERTa's begin behind its padding id.
+    usable = limit - 2 - max(map(len, prompt.answer_ids))
+    return replace(prompt, max_tokens=min(max_tokens, usable))
 
 
 def default_pooling(pretrained: Pretrained) -> Pooling:
@@ -65,9 +69,9 @@ def build_head(pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setti
         ConfigError: label words are wanted of an encoder, or of a prompt without an answer slot.
     """
     if config.kind == "label":
+        rows = _output_rows(pretrained, prompt)
         trie = build_trie(prompt.answer_ids, pretrained.tokenizer.end_id)
-        rows = _output_rows(pretrained, prompt)[list(trie.token_ids)]
-        return LabelHead(rows, trie, trainable=config.train_label_rows)
+        return LabelHead(rows[list(trie.token_ids)], trie, trainable=config.train_label_rows)
     pooling = config.pooling or default_pooling(pretrained)
     with seeded_torch(setting.seed, "init"):
         head = ScoreHead(pretrained.hidden_size, len(setting.labels), pooling=pooling, dropout=config.dropout)
@@ -119,7 +123,15 @@ def train_classifier(
     trainable, total = classifier.network.n_parameters()
     done = trainer.fit(encode_rows(train, classifier), encode_rows(validation, classifier), len(setting.labels))
     facts = describe(classifier) | done.facts() | {"trainable_parameters": trainable, "total_parameters": total}
+    facts["matrix_peak_share"] = _peak_share(classifier.network, done)
     return Fitted(classifier, {"train": len(train), "validation": len(validation)}, facts)
+
+
+def _peak_share(network: Network, done: Trained) -> float:
+    """Share of the machine's matrix peak that training reached; see `operations_per_token` for what counts."""
+    _, per_token = operations_per_token(network)
+    peak = matrix_peak(network.device.type, network.precision)
+    return done.tokens * per_token / max(done.training_seconds, 1e-9) / peak
 
 
 def describe(classifier: NeuralClassifier) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from adjudge.core.errors import ConfigError
 
 Role = Literal["attention", "mlp", "all"]
 _ADAPTER = "default"
+# What PEFT's own files put before each name: the adapter's and the task's wrapper around the model.
+_PREFIX = "base_model.model."
 
 
 def linear_layers(trunk: nn.Module, role: Role, last_layers: int | None = None) -> list[str]:
@@ -28,16 +30,24 @@ def linear_layers(trunk: nn.Module, role: Role, last_layers: int | None = None) 
             the backward pass ends there.
 
     Raises:
-        ConfigError: the trunk has none.
+        ConfigError: the trunk has none, or keeps weights of that role elsewhere (a mixture's experts are stacked in
+            one tensor), which would silently stay as they are.
     """
+    stacked = sum(p.numel() for name, p in trunk.named_parameters() if p.ndim > 2 and _in_stack(name))
+    if stacked and role != "attention":
+        share = stacked / sum(p.numel() for name, p in trunk.named_parameters() if _in_stack(name))
+        raise ConfigError(
+            f"targets {role!r} would leave out {share:.0%} of the layers' weights, which are no linear layers "
+            "(the experts of a mixture, or convolutions); use targets: attention"
+        )
     attention = tuple(
         f"{name}." for name, module in trunk.named_modules() if name and "Attention" in type(module).__name__
     )
     found = []
     for name, module in trunk.named_modules():
-        if not isinstance(module, nn.Linear) or not any(part.isdigit() for part in name.split(".")):
+        if not isinstance(module, nn.Linear) or not _in_stack(name):
             continue
-        inside = name.startswith(attention) if attention else False
+        inside = name.startswith(attention)
         if role == "all" or (role == "attention") == inside:
             found.append(name)
     if last_layers is not None:
@@ -51,6 +61,11 @@ def linear_layers(trunk: nn.Module, role: Role, last_layers: int | None = None) 
 def _layer(name: str) -> int:
     """The position in the stack of layers that a module's name holds."""
     return next(int(part) for part in name.split(".") if part.isdigit())
+
+
+def _in_stack(name: str) -> bool:
+    """Whether a module or parameter is inside a numbered layer."""
+    return any(part.isdigit() for part in name.split("."))
 
 
 def add_lora(
@@ -73,7 +88,7 @@ def add_lora(
 def save_adapter(trunk: nn.Module, folder: Path) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as PEFT does.
 
-    The folder is made.
+    The folder is made. ``PeftModel.from_pretrained(AutoModel.from_pretrained(base), folder)`` loads it.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -91,8 +106,9 @@ def save_adapter(trunk: nn.Module, folder: Path) -> None:
         "inference_mode": True,
     }
     (folder / "adapter_config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    state = sorted(get_peft_model_state_dict(trunk, adapter_name=_ADAPTER).items())
-    save_file({name: tensor.cpu().contiguous() for name, tensor in state}, folder / "adapter_model.safetensors")
+    named = sorted(get_peft_model_state_dict(trunk, adapter_name=_ADAPTER).items())
+    state = {_PREFIX + name: tensor.cpu().contiguous() for name, tensor in named}
+    save_file(state, folder / "adapter_model.safetensors")
 
 
 def load_adapter(trunk: nn.Module, folder: Path) -> None:
@@ -113,7 +129,8 @@ def load_adapter(trunk: nn.Module, folder: Path) -> None:
         targets=values["target_modules"],
         rank_stabilised=values["use_rslora"],
     )
-    state = load_file(folder / "adapter_model.safetensors")
+    saved = load_file(folder / "adapter_model.safetensors")
+    state = {name.removeprefix(_PREFIX): tensor for name, tensor in saved.items()}
     outcome = set_peft_model_state_dict(trunk, state, adapter_name=_ADAPTER)
     missing = [name for name in outcome.missing_keys if "lora_" in name]
     if missing or outcome.unexpected_keys:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from adjudge.core.atomic import atomic_path
@@ -29,16 +30,18 @@ class Located:
         name: what runs call it: a short name, a hub id, or a folder's base name.
         source: a local folder, or the hub id.
         license: SPDX id where known.
+        packaged: whether the name is a short name of the catalog.
     """
 
     name: str
     source: str
     license: str | None = None
+    packaged: bool = False
 
     @property
     def reference(self) -> str:
         """What finds the model again: its short name or hub id, else the folder's absolute path."""
-        if find_model(self.name):
+        if self.packaged:
             return self.name
         return str(Path(self.source).resolve()) if self.is_local else self.source
 
@@ -72,7 +75,7 @@ def locate(name: str) -> Located:
     """
     info = find_model(name)
     if info is not None:
-        return Located(info.id, str(_packaged(info)), info.license)
+        return Located(info.id, str(_packaged(info)), info.license, packaged=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -188,7 +191,7 @@ class Pretrained:
         located: where it came from.
         kind: encoder or causal.
         trunk: the model without any head; gives hidden states ``[B, T, H]``.
-        output_rows: the language-model head's weight ``[V, H]`` (causal models), else None.
+        output_rows: the language-model head's weight ``[V, H]`` (causal models that come with one), else None.
         tokenizer: its tokenizer.
     """
 
@@ -217,7 +220,7 @@ def load_pretrained(
 
     Raises:
         ModelNotFoundError: it cannot be had.
-        ConfigError: it is of a kind that is not allowed here.
+        ConfigError: it is of a kind that is not allowed here, or its files lack weights.
     """
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -227,21 +230,45 @@ def load_pretrained(
     if kind not in allow:
         raise ConfigError(f"model {located.name!r} is of kind {kind!r}; this method needs {' or '.join(allow)}")
     tokenizer = load_tokenizer(Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located)
-    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
     try:
         if kind == "encoder":
-            return Pretrained(located, kind, _without_pooler(AutoModel, located, options), None, tokenizer)
-        model = AutoModelForCausalLM.from_pretrained(located.source, **options)
-    except OSError as error:
+            trunk, missing = _without_pooler(AutoModel, located)
+            _refuse_random_weights(located, missing)
+            return Pretrained(located, kind, trunk, None, tokenizer)
+        model, missing = _from_pretrained(AutoModelForCausalLM, located)
+    except (OSError, SafetensorError) as error:
         raise _unavailable(located, error) from error
-    rows = model.get_output_embeddings().weight.detach()
-    return Pretrained(located, kind, model.base_model, rows, tokenizer)
+    head = model.get_output_embeddings()
+    head_names = {name for name, module in model.named_modules() if module is head}
+    # Checkpoints of text embedders hold the trunk alone; that will do, as long as nobody asks for label words.
+    _refuse_random_weights(located, {name for name in missing if name.rpartition(".")[0] not in head_names})
+    return Pretrained(located, kind, model.base_model, None if missing else head.weight.detach(), tokenizer)
 
 
-def _without_pooler(auto_model: Any, located: Located, options: dict[str, Any]) -> nn.Module:
+def _from_pretrained(auto_model: Any, located: Located, **options: Any) -> tuple[Any, set[str]]:
+    """A model in float32, and the names of its weights that the files do not hold."""
+    model, report = auto_model.from_pretrained(
+        located.source,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        **options,
+    )
+    return model, set(report["missing_keys"])
+
+
+def _without_pooler(auto_model: Any, located: Located) -> tuple[nn.Module, set[str]]:
     """An encoder's trunk. A pooler, where the class has one, is left out: pooling is the head's business."""
     try:
-        model: nn.Module = auto_model.from_pretrained(located.source, add_pooling_layer=False, **options)
+        return _from_pretrained(auto_model, located, add_pooling_layer=False)
     except TypeError:
-        model = auto_model.from_pretrained(located.source, **options)
-    return model
+        return _from_pretrained(auto_model, located)
+
+
+def _refuse_random_weights(located: Located, missing: Collection[str]) -> None:
+    if missing:
+        raise ConfigError(
+            f"model {located.name!r}: its files lack {len(missing)} of the architecture's weights, which would be "
+            f"random (the first: {min(missing)}); download the model again, or use another"
+        )

@@ -170,7 +170,11 @@ def build_network(pretrained: Pretrained, head: Head, prompt: Prompt, precision:
 
 
 def _load_head(path: Path, manifest: dict[str, Any], pretrained: Pretrained, prompt: Prompt) -> Head:
-    state = load_file(path / "head.safetensors")
+    file = path / "head.safetensors"
+    state = load_file(file) if file.is_file() else {}
+    needed = {"rows"} if manifest["head"]["kind"] == "label" else {"linear.weight", "linear.bias"}
+    if missing := needed - state.keys():
+        raise DataError(f"{file}: the head lacks {', '.join(sorted(missing))}, so answers would be random")
     described = manifest["head"]
     if described["kind"] == "label":
         trie = build_trie(prompt.answer_ids, pretrained.tokenizer.end_id)

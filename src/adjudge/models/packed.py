@@ -233,7 +233,9 @@ def packed_attention(
     Raises:
         NotPackableError: the layer wants a bias, a soft cap, sinks, or anything else that is not known here.
     """
-    batch: PackedBatch = options["packed"]
+    batch: PackedBatch | None = options.get("packed")
+    if batch is None:
+        raise NotPackableError("nothing: the model does not hand its arguments on to it")
     unknown = [
         name
         for name, value_ in options.items()

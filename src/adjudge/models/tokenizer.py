@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from adjudge.core.errors import ConfigError
 
 # Chat templates that print the date would make prompts change from day to day.
 TEMPLATE_DATE = "01 Jan 2025"
+_FIXED_DATE = f"{{% macro strftime_now(format) %}}{TEMPLATE_DATE}{{% endmacro +%}}"
 _PROBE = "x"
 
 
@@ -37,9 +39,12 @@ class ModelTokenizer:
         """See `adjudge.prompts.tokenizer.Tokenizer.encode_texts`."""
         if not texts:
             return []
-        # Lone surrogates cannot be encoded; they become U+FFFD, as any text editor would show them.
-        clean = [text.encode("utf-8", "replace").decode() if not text.isascii() else text for text in texts]
-        encoded = self._tokenizer(clean, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        encoded = self._tokenizer(
+            [_without_lone_surrogates(text) for text in texts],
+            add_special_tokens=False,
+            split_special_tokens=True,
+            verbose=False,
+        )
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -80,17 +85,29 @@ class ModelTokenizer:
     def render_chat(self, system: str, user: str) -> str:
         """Render a conversation with an explicit system prompt (an empty one included: none is added silently).
 
-        A template that refuses a system role gets its text in front of the user's.
+        A template that refuses or ignores a system role gets its text in front of the user's.
         """
         from jinja2.exceptions import TemplateError
 
-        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True, "date_string": TEMPLATE_DATE}
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        try:
-            return str(self._tokenizer.apply_chat_template(messages, **options))
-        except TemplateError:
-            joined = f"{system}\n\n{user}" if system else user
-            return str(self._tokenizer.apply_chat_template([{"role": "user", "content": joined}], **options))
+        template = self._tokenizer.get_chat_template()
+        template = _FIXED_DATE + template if "strftime_now" in template else template
+
+        def render(messages: list[dict[str, str]]) -> str:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages,
+                    chat_template=template,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    date_string=TEMPLATE_DATE,
+                )
+            )
+
+        with suppress(TemplateError):
+            rendered = render([{"role": "system", "content": system}, {"role": "user", "content": user}])
+            if system.strip() in rendered:
+                return rendered
+        return render([{"role": "user", "content": f"{system}\n\n{user}" if system else user}])
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Number of tokens of each text, ``[N]``, without special tokens: a `TokenCounter`."""
@@ -99,3 +116,8 @@ class ModelTokenizer:
     def save(self, folder: Path) -> None:
         """Write the tokenizer's files (JSON and the chat template)."""
         self._tokenizer.save_pretrained(str(folder))
+
+
+def _without_lone_surrogates(text: str) -> str:
+    """Halves of surrogate pairs cannot be encoded: lone ones become U+FFFD, as any editor shows them; pairs join."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

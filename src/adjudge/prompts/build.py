@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -85,12 +86,18 @@ def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> str
     instruction = task.instruction or DEFAULT_INSTRUCTION
     if "{labels}" not in instruction and "{labels}" not in (task.prompt or ""):
         instruction = f"{instruction} {answer_with}{listed}"  # a closed set that is not shown cannot be chosen from
-    instruction = instruction.replace("{labels}", listed)
-    template = task.prompt or DEFAULT_PROMPT
-    # The slot goes in first, so that a label or instruction that contains "{text}" is not taken for it.
-    before, after = template.split("{text}")
-    parts = (part.replace("{instruction}", instruction).replace("{labels}", listed) for part in (before, after))
+    written = {"labels": listed, "instruction": _fill(instruction, {"labels": listed})}
+    # The text's place is found first, so that a label or instruction that contains "{text}" is not taken for it.
+    before, after = (task.prompt or DEFAULT_PROMPT).split("{text}")
+    parts = [_fill(before, written), _fill(after, written)]
+    if _SLOT in "".join([*parts, task.system or ""]):
+        raise ConfigError(f"instruction, prompt and labels must not contain the reserved characters {_SLOT!r}")
     return _SLOT.join(parts)
+
+
+def _fill(template: str, written: dict[str, str]) -> str:
+    """Fill placeholders in one pass: what is filled in is not searched for placeholders again."""
+    return re.sub("|".join(rf"\{{{name}\}}" for name in written), lambda found: written[found[0][1:-1]], template)
 
 
 def _split(rendered: str) -> tuple[str, str]:

@@ -52,13 +52,15 @@ class Prompt:
         if self.text_budget < 1:
             raise ConfigError(
                 f"max_tokens is {self.max_tokens}, but instruction and answer slot alone take "
-                f"{len(self.prefix_ids) + len(self.suffix_ids)} tokens; raise max_tokens or shorten the instruction"
+                f"{self.n_fixed_tokens} tokens; raise max_tokens or shorten the instruction"
             )
+        if not self.suffix_ids:
+            raise ConfigError("the prompt must not end with the text: the answer is read at a token behind it")
 
     @property
     def text_budget(self) -> int:
         """How many tokens are left for the text."""
-        return self.max_tokens - len(self.prefix_ids) - len(self.suffix_ids)
+        return self.max_tokens - self.n_fixed_tokens
 
     @property
     def n_fixed_tokens(self) -> int:

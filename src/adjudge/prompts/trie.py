@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adjudge.core.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -51,6 +53,9 @@ def build_trie(answer_ids: Sequence[tuple[int, ...]], end_id: int) -> LabelTrie:
     Args:
         answer_ids: ids of each label's answer, ``C`` tuples, all different.
         end_id: the token that stands for "the answer ends here" where a label is the beginning of another.
+
+    Raises:
+        ConfigError: two answers are equal, or differ in nothing but that token.
     """
     branches: list[Branch] = []
     pending: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), tuple(range(len(answer_ids))))]
@@ -63,6 +68,11 @@ def build_trie(answer_ids: Sequence[tuple[int, ...]], end_id: int) -> LabelTrie:
         if len(turns) > 1:
             branches.append(Branch(path, tuple(turns), tuple(tuple(group) for group in turns.values())))
         for token, group in turns.items():
+            if len(group) > 1 and any(len(answer_ids[label]) <= len(path) for label in group):
+                raise ConfigError(
+                    f"the answers of the labels at positions {', '.join(map(str, group))} cannot be told apart by "
+                    "their tokens; give one of them another `verbalizer`"
+                )
             if len(group) > 1:
                 pending.append(((*path, token), tuple(group)))
     nodes = {branch.path[:depth] for branch in branches for depth in range(1, len(branch.path) + 1)}

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from adjudge.core.errors import WorkError
+from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import Log, Progress
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Encoded
@@ -25,6 +25,8 @@ from adjudge.train.config import TrainingConfig
 from adjudge.train.schedule import schedule_factor
 
 _LOG_EVERY_STEPS = 10
+# Left out of the steady throughput: the first steps fill caches and choose kernels.
+_WARM_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ class Trained:
         tokens: real tokens run forward and backward.
         best_step: the step whose weights were kept.
         best_macro_f1: its validation macro-F1.
+        best_loss: its validation loss; of equal scores the lower loss is better.
         stopped: why it ended: ``epochs``, ``patience`` or ``max_seconds``.
         training_seconds: time in steps, validation not counted.
+        training_cpu_seconds: processor time of this process in steps, over all its threads.
+        warm_rows: rows of the first steps, which the steady throughput leaves out.
+        warm_seconds: their time.
     """
 
     steps: int = 0
@@ -57,12 +63,17 @@ class Trained:
     tokens: int = 0
     best_step: int = 0
     best_macro_f1: float = -1.0
+    best_loss: float = math.inf
     stopped: str = "epochs"
     training_seconds: float = 0.0
+    training_cpu_seconds: float = 0.0
+    warm_rows: int = 0
+    warm_seconds: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready facts for run.json."""
         seconds = max(self.training_seconds, 1e-9)
+        steady_seconds = max(self.training_seconds - self.warm_seconds, 1e-9)
         return {
             "steps": self.steps,
             "rows_seen": self.rows_seen,
@@ -71,7 +82,9 @@ class Trained:
             "best_validation_macro_f1": self.best_macro_f1,
             "stopped": self.stopped,
             "training_step_seconds": self.training_seconds,
+            "training_step_cpu_seconds": self.training_cpu_seconds,
             "train_rows_per_second": self.rows_seen / seconds,
+            "steady_rows_per_second": (self.rows_seen - self.warm_rows) / steady_seconds,
             "train_tokens_per_second": self.tokens / seconds,
         }
 
@@ -108,8 +121,12 @@ class Trainer:
         """Train.
 
         Raises:
+            DataError: train or validation has no rows.
             WorkError: the loss or a gradient is not finite.
         """
+        for name, rows in (("train", train), ("validation", validation)):
+            if not len(rows):
+                raise DataError(f"{name} has no rows; training needs some, and some to choose the best checkpoint on")
         config, done, state = self.config, Trained(), _State()
         steps_per_epoch = math.ceil(len(train) / config.batch_size)
         total = max(1, round(config.epochs * steps_per_epoch))
@@ -120,14 +137,17 @@ class Trainer:
         checked = self._validation_rows(validation)
         with seeded_torch(self.seed, "dropout"), self.progress.task("train", total) as advance:
             for step, batch in enumerate(batches(len(train), config.batch_size, total, self.seed)):
-                began = time.perf_counter()
+                began, began_cpu = time.perf_counter(), time.process_time()
                 factor = schedule_factor(config.schedule, step, total, round(config.warmup * total))
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * factor
                 loss = self._step(optimizer, train, batch, weights)
                 done.training_seconds += time.perf_counter() - began
+                done.training_cpu_seconds += time.process_time() - began_cpu
                 done.steps, done.rows_seen = step + 1, done.rows_seen + len(batch)
                 done.tokens += self.network.engine.n_tokens([train.encoded[i] for i in batch], self.network.prefix_ids)
+                if done.steps == _WARM_STEPS < total:
+                    done.warm_rows, done.warm_seconds = done.rows_seen, done.training_seconds
                 advance(1)
                 if done.steps % _LOG_EVERY_STEPS == 0 or done.steps == total:
                     self._log_step(done, steps_per_epoch, loss, peaks[0] * factor)
@@ -190,8 +210,8 @@ class Trainer:
                 "macro_f1": score,
             }
         )
-        if score > done.best_macro_f1:
-            done.best_macro_f1, done.best_step, state.since_best = score, done.steps, 0
+        if (score, -loss) > (done.best_macro_f1, -done.best_loss):
+            done.best_macro_f1, done.best_loss, done.best_step, state.since_best = score, loss, done.steps, 0
             state.weights = {name: p.detach().clone() for name, p in self.network.trainable().items()}
         else:
             state.since_best += 1
