@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,14 +159,6 @@ def test_check_refuses_a_task_and_files_together(recipe: Path, adjudge: Call) ->
     assert answer.status == 2
     assert "--text" in answer.err
     assert adjudge("check").status == 2
-
-
-def test_check_of_a_data_file_says_how_it_is_done(here: Path, adjudge: Call) -> None:
-    write_csv(here / "reviews.csv", reviews(30, 5))
-    answer = adjudge("check", "reviews.csv")
-    assert answer.status == 2
-    assert "adjudge check --train reviews.csv" in answer.err
-    assert "adjudge init reviews.csv" in answer.err
 
 
 def test_check_takes_the_folder_of_the_data(recipe: Path, adjudge: Call) -> None:
@@ -403,19 +394,3 @@ def test_predict_with_a_reader_that_goes_away_is_quiet(finished: Project) -> Non
     assert process.stderr.read() == ""
     process.wait(timeout=30)
     process.stderr.close()
-
-
-def test_init_writes_files_that_check_and_run_take_unedited(here: Path, adjudge: Call) -> None:
-    write_csv(here / "shop reviews.csv", reviews(300, 5))
-    answer = adjudge("init", "shop reviews.csv")
-    assert answer.status == 0, answer.err
-    assert "text 'review', label 'rating' (2: neg, pos)" in answer.out
-    assert re.search(r"all six methods: (about .+|under a minute) on this machine", answer.out)
-    assert adjudge("check", "tasks/shop-reviews.yaml").status == 0
-    ran = adjudge("run", "recipes/shop-reviews.yaml", "--set", "methods=[{kind: majority}]")
-    assert ran.status == 0, ran.err
-    before = contents(here)
-    again = adjudge("init", "shop reviews.csv")
-    assert again.status == 2
-    assert "not overwritten" in again.err
-    assert contents(here) == before

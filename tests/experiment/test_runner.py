@@ -88,6 +88,27 @@ def test_appended_rows_move_no_old_row_and_give_new_runs(recipe_file, tmp_path):
 
 
 @pytest.mark.usefixtures("fast_verify")
+def test_test_rows_reach_neither_the_model_nor_the_validation_predictions(recipe_file, tmp_path, reviews):
+    frame = reviews(200)
+    frame[:100].write_csv(tmp_path / "train.csv")
+    frame[100:150].write_csv(tmp_path / "validation.csv")
+    test = frame[150:]
+    upset = test.with_columns(review=pl.col("review").str.reverse(), stars=pl.col("stars").reverse())
+    folders = []
+    for name, rows in (("as-is", test), ("upset", upset)):
+        rows.write_csv(tmp_path / f"{name}.csv")
+        data = {"train": "../train.csv", "validation": "../validation.csv", "test": f"../{name}.csv"}
+        loaded = load_recipe(recipe_file(name=name, data=data, methods=[{"kind": "tfidf"}]))
+        folders.append(run_recipe(loaded, runs=tmp_path / "runs")[0].folder)
+    model = [str(file.relative_to(folders[0])) for file in sorted((folders[0] / "model").iterdir())]
+    assert len(model) == 3
+    for name in (*model, "predictions/validation.parquet"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+    gold = [Run(folder).predictions("test")["gold"].to_list() for folder in folders]
+    assert gold[0] != gold[1]
+
+
+@pytest.mark.usefixtures("fast_verify")
 def test_same_seed_gives_byte_equal_predictions_and_weights(recipe_file, tmp_path):
     loaded = load_recipe(recipe_file(methods=[{"kind": "tfidf"}]))
     folders = [run_recipe(loaded, runs=tmp_path / name)[0].folder for name in ("one", "two")]

@@ -182,7 +182,7 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
         seen.append(weights(self.network))
 
     monkeypatch.setattr(Trainer, "_evaluate", spying)
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.2, 0.6, 0.6, 0.1]))
+    monkeypatch.setattr(loop, "macro_f1", Scripted([0.2, 0.6, 0.5, 0.1]))
     done, _ = train(network, options)
     assert (done.steps, done.best_step, done.best_macro_f1, done.stopped) == (16, 8, 0.6, "epochs")
     assert same(weights(network), seen[1])
@@ -190,12 +190,21 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
 
 
 def test_patience_ends_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.4, 0.6, 0.6, 0.1, 0.9]))
+    monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.4, 0.6, 0.5, 0.1, 0.9]))
     done, events = train(
         network_of("score", folders), config(epochs=9.0, evaluations_per_epoch=1, patience=2, schedule="constant")
     )
     assert (done.stopped, done.best_step, done.steps) == ("patience", 12, 20)
     assert sum(event["event"] == "evaluation" for event in events) == 5
+
+
+def test_of_equal_scores_the_lower_loss_is_kept(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "macro_f1", Scripted([0.6] * 6))
+    done, events = train(network_of("score", folders), config(epochs=6.0, evaluations_per_epoch=1))
+    losses = {event["step"]: event["loss"] for event in events if event["event"] == "evaluation"}
+    assert done.best_step == min(losses, key=lambda step: losses[step])
+    assert done.best_step != min(losses)
+
 
 
 def test_the_time_budget_ends_it_with_a_validated_model(folders: Path) -> None:

