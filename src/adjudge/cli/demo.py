@@ -30,7 +30,7 @@ EPILOG = """\
 Three steps, each shown: check, run, compare. Afterwards the runs can be shown, compared and predicted with."""
 
 SHORT = (
-    ("data.sample={train: 240, validation: 60, test: 150}", "240 train, 60 validation and 150 test rows"),
+    ("data.sample={train: 120, validation: 60, test: 100}", "120 train, 60 validation and 100 test rows"),
     ("method.training.epochs=1", "one epoch of every training"),
 )
 HUB_SAMPLE = {"train": 2000, "validation": 400, "test": 500}
