@@ -35,7 +35,7 @@ def test_the_demo_checks_runs_compares_and_reports(
 def test_a_short_demo_says_what_it_cuts_and_cuts_it() -> None:
     whole, short = (demo._recipe(wanted, None) for wanted in (False, True))
     assert [method.name for method in short.methods] == [method.name for method in whole.methods]
-    assert short.data.sample == {"train": 240, "validation": 60, "test": 150}
+    assert short.data.sample == {"train": 120, "validation": 60, "test": 100}
     assert whole.data.sample == {}
     trained = [method.options for method in short.methods if "training" in type(method.options).model_fields]
     assert len(trained) == 2

@@ -5,6 +5,7 @@ from scipy.stats import binom, binomtest
 from adjudge.evaluate.intervals import (
     accuracy_needed,
     bootstrap_intervals,
+    proportion_differs,
     proportion_exceeds,
     resampled_counts,
     wilson_interval,
@@ -128,6 +129,13 @@ def test_proportion_exceeds_is_the_exact_binomial_test():
         assert proportion_exceeds(successes, 2000, 0.9262) == pytest.approx(expected, rel=1e-9)
     assert proportion_exceeds(2, 2, 0.5) == pytest.approx(0.25)
     assert proportion_exceeds(0, 5, 0.5) == 1.0
+
+
+def test_proportion_differs_is_twice_the_smaller_tail():
+    for successes in (1800, 1852, 1876):
+        tails = [binomtest(successes, 2000, 0.9262, alternative=side).pvalue for side in ("greater", "less")]
+        assert proportion_differs(successes, 2000, 0.9262) == pytest.approx(min(1.0, 2 * min(tails)), rel=1e-9)
+    assert proportion_differs(1, 2, 0.5) == 1.0
 
 
 def test_accuracy_needed_is_the_first_that_the_test_calls_above():

@@ -84,8 +84,8 @@ def show_comparison(comparison: Comparison, console: Console, report: Path | Non
             )
             for test in comparison.constants
         ]
-        columns = ["published", "accuracy", "method", "correct", "p (one-sided)"]
-        print_table(console, columns, published, numbers=("accuracy", "correct", "p (one-sided)"))
+        columns = ["published", "accuracy", "method", "correct", "p (two-sided)"]
+        print_table(console, columns, published, numbers=("accuracy", "correct", "p (two-sided)"))
     for left in comparison.left_out:
         console.print(f"[yellow]left out[/] {escape(left.run)}: {escape(left.reason)}", soft_wrap=True)
     for note in comparison.notes:

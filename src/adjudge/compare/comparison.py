@@ -25,7 +25,7 @@ from adjudge.compare.results import (
 )
 from adjudge.core.errors import ConfigError, did_you_mean
 from adjudge.core.runs import Run
-from adjudge.evaluate.intervals import accuracy_needed, proportion_exceeds
+from adjudge.evaluate.intervals import accuracy_needed, proportion_differs
 from adjudge.evaluate.paired import Difference, holm, mcnemar, minimum_detectable_difference, paired_difference
 
 __all__ = [
@@ -219,8 +219,8 @@ def _constants(groups: Sequence[Group], members: Members, options: CompareOption
         for group in groups:
             gold = members[group.label][0].test.gold
             correct = int((stacked(members[group.label]) == gold).sum()) // len(group.runs)
-            needed = accuracy_needed(len(gold), constant.accuracy)
-            p_value = proportion_exceeds(correct, len(gold), constant.accuracy)
+            needed = accuracy_needed(len(gold), constant.accuracy, alpha=0.025)  # of each side
+            p_value = proportion_differs(correct, len(gold), constant.accuracy)
             shown = needed if needed <= 1 else None
             tests.append(ConstantTest(constant, group.label, correct, len(gold), p_value, shown))
     return tests

@@ -140,7 +140,7 @@ class ConstantTest:
 
     Attributes:
         correct: correct test rows (mean over seeds, rounded down).
-        p_value: chance of so many correct answers if the true accuracy were the published one.
+        p_value: exact, two-sided: chance of so far a count if the true accuracy were the published one.
         needed: the accuracy from which this test set would show an advantage at the 5% level; None if none can.
     """
 

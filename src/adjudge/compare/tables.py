@@ -51,7 +51,7 @@ def markdown_table(comparison: Comparison) -> str:
     if comparison.constants:
         lines += ["", "Published figures, tested exactly and without their publisher's own sampling error:", ""]
         lines += _table(
-            ["published", "accuracy", "method", "correct", "p (one-sided)", "accuracy needed"],
+            ["published", "accuracy", "method", "correct", "p (two-sided)", "accuracy needed"],
             [_constant(test) for test in comparison.constants],
         )
     if comparison.left_out:

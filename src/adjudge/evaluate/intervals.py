@@ -135,6 +135,16 @@ def proportion_exceeds(successes: int, n: int, constant: float) -> float:
     return float(binom.sf(successes - 1, n, constant))
 
 
+def proportion_differs(successes: int, n: int, constant: float) -> float:
+    """Exact two-sided binomial p-value of "the true proportion is ``constant``": twice the smaller tail, at most 1.
+
+    See `proportion_exceeds` for arguments, errors and what a constant leaves out.
+    """
+    above = proportion_exceeds(successes, n, constant)
+    below = float(binom.cdf(successes, n, constant))
+    return min(1.0, 2 * min(above, below))
+
+
 def accuracy_needed(n: int, constant: float, alpha: float = 0.05) -> float:
     """The smallest accuracy on n rows that `proportion_exceeds` calls above ``constant`` at level ``alpha``.
 
