@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def _is_local(host: Any) -> bool:
 def _refuse_unless_local(sock: socket.socket, address: Any) -> None:
     if sock.family != getattr(socket, "AF_UNIX", None) and not _is_local(address[0]):
         raise NetworkBlockedError(f"tests have no network; refused a connection to {address!r}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _auto_is_float32() -> Iterator[None]:
+    """Tolerances are those of float32, so `precision: auto` means that, whatever units this machine has."""
+    from adjudge.models import precision
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)
