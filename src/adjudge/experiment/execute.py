@@ -26,7 +26,7 @@ from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
-from adjudge.experiment.verify import TOLERANCE, TOLERANCES, probe_texts, verify_saved
+from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
 from adjudge.methods import METHODS, Fitted, Setting
 
 # Facts that have a place of their own in run.json.
@@ -159,8 +159,8 @@ def _work(
         _store_texts(inputs, run)
     classifier.save(run.path / "model")
     probe = probe_texts(inputs.validation.texts)
-    tolerance = TOLERANCES.get(str(record["facts"].get("precision")), TOLERANCE)
-    record["facts"]["round_trip"] = verify_saved(classifier, run.path / "model", probe, tolerance=tolerance).facts()
+    trip = verify_saved(classifier, run.path / "model", probe, tolerance=tolerance_of(record))
+    record["facts"]["round_trip"] = trip.facts()
     log.note("round trip verified")
     record["cost"] |= {
         "prediction_seconds": seconds,

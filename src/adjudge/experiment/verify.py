@@ -24,10 +24,14 @@ from adjudge.core.protocols import Classifier
 from adjudge.models.storage import load_classifier
 
 TOLERANCE = 1e-5
-TOLERANCES = {"float32": TOLERANCE, "bfloat16": 2e-3}
-"""By the precision that a classifier computes in; a fresh process may use another number of threads."""
+_TOLERANCES = {"bfloat16": 2e-3}
 
 PROBE_ROWS = 16
+
+
+def tolerance_of(record: dict[str, Any]) -> float:
+    """What a run's classifier may differ by, by the precision it computes in; other threads round differently."""
+    return _TOLERANCES.get(str(record["facts"].get("precision")), TOLERANCE)
 
 
 @dataclass(frozen=True)
