@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from adjudge.core.errors import WorkError
-from adjudge.experiment.verify import probe_texts, verify_saved
+from adjudge.experiment.verify import TOLERANCE, probe_texts, tolerance_of, verify_saved
 from adjudge.models.majority import MajorityClassifier
 
 
@@ -44,3 +44,8 @@ def test_the_probe_holds_the_shortest_and_the_longest_text():
     assert {len(probe[0]), len(probe[-1])} == {1, 100}
     assert probe_texts(["a", "bb"]) == ["a", "bb"]
     assert probe_texts([]) == []
+
+
+def test_the_tolerance_goes_by_the_precision_of_the_run() -> None:
+    assert tolerance_of({"facts": {}}) == tolerance_of({"facts": {"precision": "float32"}}) == TOLERANCE
+    assert tolerance_of({"facts": {"precision": "bfloat16"}}) > TOLERANCE
