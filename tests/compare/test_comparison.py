@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,12 @@ def test_the_comparison_is_json_and_the_same_every_time(realistic_runs: list[Run
     found = [compare_runs(realistic_runs, CompareOptions(resamples=200)).to_json() for _ in range(2)]
     assert json.dumps(found[0], allow_nan=False) == json.dumps(found[1])
     assert found[0]["options"]["margin"] == 0.01
+
+
+def test_published_figures_of_a_recipe_come_with_its_runs(realistic_runs: list[Run], tmp_path: Path) -> None:
+    complete = next(run for run in realistic_runs if run.status == "complete")
+    copy = Run(Path(shutil.copytree(complete.path, tmp_path / complete.name)))
+    figure = {"name": "a published model", "accuracy": 0.5, "source": "a table"}
+    copy.write_record({**copy.record(), "constants": [figure]})
+    comparison = compare_runs([copy], CompareOptions(resamples=100))
+    assert [test.constant for test in comparison.constants] == [Constant(**figure)]

@@ -108,7 +108,8 @@ def test_running_out_of_memory_is_not_taken_for_an_odd_architecture(
 def test_a_known_architecture_warns_of_nothing(tmp_path: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", AdjudgeWarning)
-        ref.engine_of(ref.model_folder("qwen3", tmp_path / "qwen3"), "qwen3")
+        engine = ref.engine_of(ref.model_folder("qwen3", tmp_path / "qwen3"), "qwen3")
+    assert (engine.path, engine.reason) == ("packed", "")
 
 
 def test_tokens_count_a_shared_prefix_once_and_an_encoders_for_every_row(tmp_path: Any) -> None:
