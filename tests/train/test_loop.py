@@ -9,90 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import SilentProgress
 from adjudge.core.seeds import stream_generator
-from adjudge.core.types import Encoded
-from adjudge.models.adapters import add_lora, linear_layers
-from adjudge.models.engine import Engine
-from adjudge.models.heads import Head, LabelHead, ScoreHead
-from adjudge.models.loading import load_pretrained
+from adjudge.models.heads import LabelHead, ScoreHead
 from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
-from adjudge.prompts.trie import build_trie
+from adjudge.train import batches as batching
 from adjudge.train import loop
-from adjudge.train.config import TrainingConfig
-from adjudge.train.loop import Rows, Trained, Trainer, batches, build_optimizer, class_weights
-from tests.tiny_models import tiny_model
+from adjudge.train.loop import Trainer, checked_rows
+from tests.train.builders import config, network_of, rows, same, train, weights
 
 EVENT = {"event", "seconds"}
 STEP = {"event", "step", "epoch", "rows_seen", "loss", "learning_rate"}
 EVALUATION = {"event", "step", "epoch", "rows_seen", "loss", "accuracy", "macro_f1"}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("loop")
-
-
-def network_of(kind: str, folders: Path, *, dropout: float = 0.0) -> Network:
-    """``score`` and ``label``: Llama with LoRA; ``full``: BERT, all weights."""
-    architecture = "bert" if kind == "full" else "llama"
-    folder = folders / architecture
-    pretrained = load_pretrained(str(folder if folder.is_dir() else tiny_model(architecture, folder)))
-    head: Head
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        if kind == "label":
-            assert pretrained.output_rows is not None
-            trie = build_trie([(70, 71), (70, 72), (80,)], 2)
-            head = LabelHead(pretrained.output_rows[list(trie.token_ids)], trie)
-        else:
-            head = ScoreHead(32, 3, pooling="mean" if kind == "full" else "last", dropout=dropout)
-        if kind != "full":
-            add_lora(
-                pretrained.trunk,
-                rank=4,
-                alpha=8,
-                dropout=dropout,
-                targets=linear_layers(pretrained.trunk, "all"),
-            )
-    return Network(Engine(pretrained.trunk, causal=kind != "full"), head, (5, 6, 7))
-
-
-def rows(n: int, seed: int = 0) -> Rows:
-    """A row's class is which of three tokens it holds among others."""
-    generator = np.random.default_rng(seed)
-    targets = generator.integers(0, 3, n)
-    encoded = []
-    for target in targets:
-        ids = generator.integers(100, 200, generator.integers(2, 8)).tolist()
-        ids[int(generator.integers(len(ids)))] = 40 + int(target)
-        encoded.append(Encoded(tuple(ids), (8, 9), len(ids)))
-    return Rows(encoded, targets)
-
-
-def config(**options: Any) -> TrainingConfig:
-    return TrainingConfig(**{"learning_rate": 5e-3, "epochs": 2.0, "batch_size": 8, "warmup": 0.0, **options})
-
-
-def train(
-    network: Network, options: TrainingConfig, *, seed: int = 0, n: int = 32, max_seconds: float | None = None
-) -> tuple[Trained, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
-    trainer = Trainer(network, options, seed, SilentProgress(), events.append, max_seconds=max_seconds)
-    return trainer.fit(rows(n), rows(24, 1), 3), events
-
-
-def weights(network: Network) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in network.trainable().items()}
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.slow
@@ -111,11 +43,6 @@ def test_a_separable_task_is_learned(kind: str, rate: float, folders: Path) -> N
     assert unseen >= 0.95
 
 
-def test_same_seed_gives_the_same_weights_and_each_stream_its_own() -> None:
-    order = [list(batches(10, 4, 6, seed)) for seed in (0, 0, 1)]
-    assert order[0] == order[1] != order[2]
-
-
 def test_same_seed_same_bytes_and_another_seed_others(folders: Path) -> None:
     found = []
     for seed in (0, 0, 1):
@@ -132,21 +59,13 @@ def test_each_stream_moves_the_weights_alone(stream: str, folders: Path, monkeyp
     for moved in (False, True):
         with monkeypatch.context() as patch:
             if moved and stream == "order":
-                patch.setattr(loop, "stream_generator", lambda seed, name: stream_generator(seed + 1, name))
+                patch.setattr(batching, "stream_generator", lambda seed, name: stream_generator(seed + 1, name))
             if moved and stream == "dropout":
                 patch.setattr(loop, "seeded_torch", lambda seed, name: seeded_torch(seed + 1, name))
             network = network_of("score", folders, dropout=0.2)
             train(network, config(epochs=1.0))
             found.append(weights(network))
     assert not same(found[0], found[1])
-
-
-def test_every_epoch_sees_each_row_once_in_a_new_order() -> None:
-    steps = list(batches(10, 4, 6, 0))
-    assert [len(batch) for batch in steps] == [4, 4, 2, 4, 4, 2]
-    first, second = ([i for batch in epoch for i in batch] for epoch in (steps[:3], steps[3:]))
-    assert sorted(first) == sorted(second) == list(range(10))
-    assert first != second
 
 
 def test_the_callers_random_state_is_untouched(folders: Path) -> None:
@@ -175,14 +94,13 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
     options = config(epochs=4.0, evaluations_per_epoch=1, schedule="constant")
     seen: list[dict[str, torch.Tensor]] = []
     network = network_of("score", folders)
-    evaluate = Trainer._evaluate
+    scores = Scripted([0.2, 0.6, 0.5, 0.1])
 
-    def spying(self: Trainer, *args: Any) -> None:
-        evaluate(self, *args)
-        seen.append(weights(self.network))
+    def spying(*_: Any) -> float:
+        seen.append(weights(network))
+        return scores()
 
-    monkeypatch.setattr(Trainer, "_evaluate", spying)
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.2, 0.6, 0.5, 0.1]))
+    monkeypatch.setattr(loop, "macro_f1", spying)
     done, _ = train(network, options)
     assert (done.steps, done.best_step, done.best_macro_f1, done.stopped) == (16, 8, 0.6, "epochs")
     assert same(weights(network), seen[1])
@@ -192,7 +110,8 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
 def test_patience_ends_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.4, 0.6, 0.5, 0.1, 0.9]))
     done, events = train(
-        network_of("score", folders), config(epochs=9.0, evaluations_per_epoch=1, patience=2, schedule="constant")
+        network_of("score", folders),
+        config(epochs=9.0, evaluations_per_epoch=1, evaluation={"patience": 2}, schedule="constant"),
     )
     assert (done.stopped, done.best_step, done.steps) == ("patience", 12, 20)
     assert sum(event["event"] == "evaluation" for event in events) == 5
@@ -264,15 +183,6 @@ def test_a_batch_is_the_mean_of_its_halves(kind: str, folders: Path) -> None:
         torch.testing.assert_close((found[1][name] + found[2][name]) / 2, whole, rtol=1e-3, atol=1e-5)
 
 
-def test_class_weights_are_scikit_learns() -> None:
-    targets = np.array([0] * 7 + [1] * 2 + [3])
-    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=targets)
-    found = class_weights(targets, 4).numpy()
-    np.testing.assert_allclose(found[[0, 1, 3]], expected, rtol=1e-6)
-    assert found[2] == 0
-    assert found[targets].mean() == pytest.approx(1)
-
-
 def test_class_weights_reach_the_loss(folders: Path) -> None:
     first, second = network_of("score", folders), network_of("score", folders)
     train(first, config(epochs=1.0))
@@ -280,20 +190,9 @@ def test_class_weights_reach_the_loss(folders: Path) -> None:
     assert not same(weights(first), weights(second))
 
 
-def test_the_head_has_its_own_rate_and_vectors_do_not_decay(folders: Path) -> None:
-    network = network_of("full", folders)
-    optimizer = build_optimizer(network, config(learning_rate=1e-3, head_learning_rate=1e-2, weight_decay=0.1))
-    described = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
-    assert len(described) == len(network.trainable())
-    for name, parameter in network.trainable().items():
-        rate = 1e-2 if name.startswith("head.") else 1e-3
-        assert described[id(parameter)] == (rate, 0.1 if parameter.ndim > 1 else 0.0)
-
-
-def test_validation_while_training_is_bounded_and_keeps_rows_and_targets_together(folders: Path) -> None:
-    trainer = Trainer(network_of("score", folders), config(validation_rows=5), 0, SilentProgress(), lambda _: None)
+def test_validation_while_training_is_bounded_and_keeps_rows_and_targets_together() -> None:
     data = rows(40)
-    chosen = trainer._validation_rows(data)
+    chosen = checked_rows(data, config(validation_rows=5), 0)
     assert len(chosen) == 5
     for encoded, target in zip(chosen.encoded, chosen.targets, strict=True):
         assert 40 + target in encoded.text_ids
@@ -315,3 +214,135 @@ def test_frozen_weights_do_not_move(folders: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert rows_before is not None
     assert torch.equal(network.head.rows, rows_before)
+
+
+@pytest.mark.parametrize("kind", ["score", "label", "full"])
+@pytest.mark.parametrize("options", [{}, {"class_weight": "balanced"}, {"loss": {"kind": "focal"}}])
+def test_a_batch_run_in_parts_has_the_gradient_of_the_whole(kind: str, options: dict[str, Any], folders: Path) -> None:
+    """Batches of 7 do not divide evenly and mix rare and common labels."""
+    found = []
+    for accumulation in (1, 2, 3):
+        network = network_of(kind, folders)
+        for module in network.engine.trunk.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        gradients: dict[str, torch.Tensor] = {}
+        keep_gradients(network, gradients)
+        given = config(epochs=0.2, batch_size=7, accumulation=accumulation, **options)
+        _, events = train(network, given)
+        found.append((gradients, [event["loss"] for event in events]))
+    for gradients, losses in found[1:]:
+        assert losses == pytest.approx(found[0][1], rel=1e-5)
+        for name, whole in found[0][0].items():
+            torch.testing.assert_close(gradients[name], whole, rtol=1e-3, atol=1e-6)
+
+
+def keep_gradients(network: Network, into: dict[str, torch.Tensor]) -> None:
+    """Fill a dictionary with the gradients of the last step."""
+
+    def after_step(_: int) -> None:
+        into.update({name: p.grad.clone() for name, p in network.trainable().items() if p.grad is not None})
+
+    network.after_step = after_step  # type: ignore[method-assign]
+
+
+def test_the_target_accuracy_ends_it_and_its_weights_are_kept(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if an earlier validation had a better macro-F1."""
+    monkeypatch.setattr(loop, "accuracy", Scripted([0.5, 0.8, 0.9, 0.95]))
+    monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.9, 0.7, 0.95]))
+    evaluation = {"target_accuracy": 0.9, "every_steps": 3}
+    done, events = train(network_of("score", folders), config(epochs=9.0, evaluation=evaluation))
+    assert (done.stopped, done.steps, done.best_step, done.best_macro_f1) == ("target_accuracy", 9, 9, 0.7)
+    assert [event["step"] for event in events if event["event"] == "evaluation"] == [3, 6, 9]
+    assert done.facts()["target_accuracy_seconds"] == done.training_seconds
+
+
+def test_the_rate_falls_to_its_floor(folders: Path) -> None:
+    options = config(epochs=5.0, schedule="cosine", warmup=10, optimizer={"min_rate_share": 0.1})
+    _, events = train(network_of("score", folders), options)
+    rates = [event["learning_rate"] for event in events if event["event"] == "step"]
+    assert rates[0] == pytest.approx(5e-3)
+    cosine = 0.5 * (1 + math.cos(math.pi * 0.9))
+    assert rates[1] == pytest.approx(5e-3 * (0.1 + 0.9 * cosine))
+
+
+def test_r_drop_runs_every_row_twice_with_other_dropout(folders: Path) -> None:
+    found = {}
+    for weight in (0.0, 1.0, 100.0):
+        network = network_of("score", folders, dropout=0.3)
+        done, events = train(network, config(epochs=5.0, loss={"r_drop": weight}))
+        found[weight] = (done.tokens, [event["loss"] for event in events if event["event"] == "step"])
+    assert found[1.0][0] == 2 * found[0.0][0]
+    assert found[100.0][1][0] > found[1.0][1][0]
+
+
+def test_what_the_network_adds_to_the_loss_is_trained_on_whatever_the_parts(folders: Path) -> None:
+    found = []
+    for accumulation in (1, 4):
+        network = network_of("score", folders)
+        assert isinstance(network.head, ScoreHead)
+        bias = network.head.linear.bias
+        network.auxiliary_loss = lambda bias=bias: 3.0 * bias.sum()  # type: ignore[method-assign]
+        gradients: dict[str, torch.Tensor] = {}
+        keep_gradients(network, gradients)
+        train(network, config(epochs=0.25, accumulation=accumulation, optimizer={"max_grad_norm": 1e9}))
+        found.append(gradients["head.linear.bias"])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-6)
+    assert found[0].sum().item() == pytest.approx(9.0, abs=1e-4)  # the loss itself pushes all labels by 0 in sum
+
+
+def test_after_step_is_told_the_number_of_steps(folders: Path) -> None:
+    network, told = network_of("score", folders), []
+    network.after_step = told.append  # type: ignore[method-assign]
+    train(network, config(epochs=1.0))
+    assert told == [1, 2, 3, 4]
+
+
+def test_float16_trains_with_a_scaled_loss(folders: Path) -> None:
+    network = network_of("score", folders)
+    network.precision = "float16"
+    done, events = train(network, config(epochs=5.0))
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    assert done.steps == 20
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
+
+
+def test_a_float16_gradient_that_overflows_costs_a_step_and_no_more(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "gradient_scaler", lambda _: torch.amp.GradScaler("cpu", init_scale=2.0**60))
+    network = network_of("score", folders)
+    network.precision = "float16"
+    before = weights(network)
+    told: list[bool] = []
+    network.after_step = lambda _: told.append(same(before, weights(network)))  # type: ignore[method-assign]
+    train(network, config(epochs=20.0))
+    assert told[0]
+    assert not told[-1]
+
+
+def test_a_float16_gradient_that_always_overflows_stops_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "gradient_scaler", lambda _: torch.amp.GradScaler("cpu", init_scale=4.0))
+    network = network_of("score", folders)
+    network.precision = "float16"
+    assert isinstance(network.head, ScoreHead)
+    network.head.linear.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(WorkError, match=r"gradient norm (inf|nan)"):
+        train(network, config(epochs=5.0))
+
+
+def test_validation_logits_that_are_no_numbers_stop_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of("score", folders)
+    bad = np.full((24, 3), np.nan, dtype=np.float32)
+    monkeypatch.setattr(Network, "predict_logits", lambda *_: bad)
+    with pytest.raises(WorkError, match="validation logits after step 2 are not finite"):
+        train(network, config(epochs=1.0))
+
+
+def test_the_logits_of_the_kept_weights_are_handed_over(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "macro_f1", Scripted([0.2, 0.6, 0.5, 0.1]))
+    network = network_of("score", folders, dropout=0.2)
+    options = config(epochs=4.0, evaluations_per_epoch=1, optimizer={"average": "ema", "average_decay": 0.5})
+    _, selection = Trainer(network, options, 0, SilentProgress(), lambda _: None).fit(rows(32), rows(24, 1), 3)
+    np.testing.assert_array_equal(selection.logits, network.predict_logits(rows(24, 1).encoded, 3))

@@ -1,100 +1,43 @@
-"""The one training loop: steps, validation, the best checkpoint, early stopping."""
+"""The one training loop: steps, validation, the best checkpoint, early stopping, going on after an interruption."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from adjudge.core.errors import DataError, WorkError
-from adjudge.core.protocols import Log, Progress
+from adjudge.core.protocols import Advance, Log, Progress
 from adjudge.core.seeds import stream_generator
-from adjudge.core.types import Encoded
 from adjudge.evaluate.metrics import accuracy, macro_f1
+from adjudge.models.lookup import clear_gradients
 from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
+from adjudge.train.averaging import WeightAverage, set_weights
+from adjudge.train.batches import Rows, batches, parts
+from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.config import TrainingConfig
+from adjudge.train.losses import RowLoss, class_weights
+from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
+from adjudge.train.recompute import recomputed
 from adjudge.train.schedule import schedule_factor
+from adjudge.train.selection import Selection
+from adjudge.train.state import TrainingState
+from adjudge.train.trained import Trained
 
 _LOG_EVERY_STEPS = 10
 # Left out of the steady throughput: the first steps fill caches and choose kernels.
 _WARM_STEPS = 3
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows and the position of each one's label in the closed set."""
-
-    encoded: Sequence[Encoded]
-    targets: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-
-@dataclass
-class Trained:
-    """What training did.
-
-    Attributes:
-        steps: optimiser steps taken.
-        rows_seen: rows trained on, repeats counted.
-        tokens: real tokens run forward and backward.
-        best_step: the step whose weights were kept.
-        best_macro_f1: its validation macro-F1.
-        best_loss: its validation loss; of equal scores the lower loss is better.
-        stopped: why it ended: ``epochs``, ``patience`` or ``max_seconds``.
-        training_seconds: time in steps, validation not counted.
-        training_cpu_seconds: processor time of this process in steps, over all its threads.
-        warm_rows: rows of the first steps, which the steady throughput leaves out.
-        warm_seconds: their time.
-    """
-
-    steps: int = 0
-    rows_seen: int = 0
-    tokens: int = 0
-    best_step: int = 0
-    best_macro_f1: float = -1.0
-    best_loss: float = math.inf
-    stopped: str = "epochs"
-    training_seconds: float = 0.0
-    training_cpu_seconds: float = 0.0
-    warm_rows: int = 0
-    warm_seconds: float = 0.0
-
-    def facts(self) -> dict[str, Any]:
-        """JSON-ready facts for run.json."""
-        seconds = max(self.training_seconds, 1e-9)
-        steady_seconds = max(self.training_seconds - self.warm_seconds, 1e-9)
-        return {
-            "steps": self.steps,
-            "rows_seen": self.rows_seen,
-            "train_tokens": self.tokens,
-            "best_step": self.best_step,
-            "best_validation_macro_f1": self.best_macro_f1,
-            "stopped": self.stopped,
-            "training_step_seconds": self.training_seconds,
-            "training_step_cpu_seconds": self.training_cpu_seconds,
-            "train_rows_per_second": self.rows_seen / seconds,
-            "steady_rows_per_second": (self.rows_seen - self.warm_rows) / steady_seconds,
-            "train_tokens_per_second": self.tokens / seconds,
-        }
-
-
-@dataclass
-class _State:
-    """The best weights so far, and how long ago that was."""
-
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    since_best: int = 0
+# A loss scale below this means that gradients overflow whatever is done.
+_LEAST_SCALE = 1.0
+_PROBE_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -107,7 +50,8 @@ class Trainer:
         seed: the run's; gives the ``order`` and ``dropout`` streams.
         max_seconds: budget of training steps, or None.
         progress: where bars are drawn.
-        log: takes ``step`` and ``evaluation`` events.
+        log: takes ``step``, ``evaluation`` and ``warning`` events.
+        checkpoints: where the training is kept while it runs, and where it goes on from; or None.
     """
 
     network: Network
@@ -116,151 +60,211 @@ class Trainer:
     progress: Progress
     log: Log
     max_seconds: float | None = None
+    checkpoints: Checkpoints | None = None
 
-    def fit(self, train: Rows, validation: Rows, n_labels: int) -> Trained:
-        """Train.
+    def fit(self, train: Rows, validation: Rows, n_labels: int) -> tuple[Trained, Selection]:
+        """Train, from the last checkpoint on where there is one.
+
+        Returns:
+            What was done, and the selection: the weights that the network ends with, and their logits of the checked
+            validation rows.
 
         Raises:
+            ConfigError: an option that the network or the machine cannot do.
             DataError: train or validation has no rows.
             WorkError: the loss or a gradient is not finite.
         """
         for name, rows in (("train", train), ("validation", validation)):
             if not len(rows):
                 raise DataError(f"{name} has no rows; training needs some, and some to choose the best checkpoint on")
-        config, done, state = self.config, Trained(), _State()
-        steps_per_epoch = math.ceil(len(train) / config.batch_size)
-        total = max(1, round(config.epochs * steps_per_epoch))
-        every = max(1, round(steps_per_epoch / config.evaluations_per_epoch))
-        weights = class_weights(train.targets, n_labels) if config.class_weight == "balanced" else None
-        optimizer = build_optimizer(self.network, config)
-        peaks = [group["lr"] for group in optimizer.param_groups]
-        checked = self._validation_rows(validation)
-        with seeded_torch(self.seed, "dropout"), self.progress.task("train", total) as advance:
-            for step, batch in enumerate(batches(len(train), config.batch_size, total, self.seed)):
-                began, began_cpu = time.perf_counter(), time.process_time()
-                factor = schedule_factor(config.schedule, step, total, round(config.warmup * total))
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                    group["lr"] = peak * factor
-                loss = self._step(optimizer, train, batch, weights)
-                done.training_seconds += time.perf_counter() - began
-                done.training_cpu_seconds += time.process_time() - began_cpu
-                done.steps, done.rows_seen = step + 1, done.rows_seen + len(batch)
-                done.tokens += self.network.engine.n_tokens([train.encoded[i] for i in batch], self.network.prefix_ids)
-                if done.steps == _WARM_STEPS < total:
-                    done.warm_rows, done.warm_seconds = done.rows_seen, done.training_seconds
-                advance(1)
-                if done.steps % _LOG_EVERY_STEPS == 0 or done.steps == total:
-                    self._log_step(done, steps_per_epoch, loss, peaks[0] * factor)
-                spent = self.max_seconds is not None and done.training_seconds >= self.max_seconds
-                if done.steps % every == 0 or done.steps == total or spent:
-                    self._evaluate(checked, n_labels, done, state, steps_per_epoch)
-                if spent or (config.patience is not None and state.since_best >= config.patience):
-                    done.stopped = "max_seconds" if spent else "patience"
-                    break
-        _restore(self.network, state.weights)
-        self.network.train(False)
-        return done
-
-    def _step(
-        self, optimizer: torch.optim.Optimizer, train: Rows, batch: Sequence[int], weights: torch.Tensor | None
-    ) -> float:
-        self.network.train(True)
-        optimizer.zero_grad(set_to_none=True)
-        logits = self.network.logits([train.encoded[i] for i in batch])
-        targets = torch.from_numpy(train.targets[list(batch)]).to(logits.device)
-        loss = cross_entropy(
-            logits,
-            targets,
-            weight=None if weights is None else weights.to(logits.device),
-            label_smoothing=self.config.label_smoothing,
+        weights = class_weights(train.targets, n_labels) if self.config.class_weight == "balanced" else None
+        optimizer = build_optimizer(self.network, self.config)
+        state = TrainingState(
+            self.network,
+            optimizer,
+            gradient_scaler(self.network),
+            Selection(),
+            Trained(),
+            WeightAverage(self.config.optimizer.average_decay) if self.config.optimizer.average == "ema" else None,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
-        value = float(loss.detach())
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
-            raise WorkError(
-                f"training stopped: the loss is {value} and the gradient norm {float(norm)}, not finite numbers; "
-                "lower learning_rate, or set precision: float32"
-            )
-        optimizer.step()
+        course = _Course(self, state, train, checked_rows(validation, self.config, self.seed), n_labels)
+        with (
+            recomputed(self.network, train.encoded[:_PROBE_ROWS], enabled=self.config.gradient_checkpointing),
+            seeded_torch(self.seed, "dropout"),
+        ):
+            self._resume(state)
+            course.run(RowLoss(self.config.loss, weights))
+        set_weights(self.network, state.selection.weights)
+        self.network.train(False)
+        state.done.best_step, state.done.best_macro_f1 = state.selection.step, state.selection.macro_f1
+        return state.done, state.selection
+
+    def _resume(self, state: TrainingState) -> None:
+        snapshot = self.checkpoints.load() if self.checkpoints else None
+        if snapshot is None:
+            return
+        state.restore(snapshot)
+        state.done.resumed_after.append(snapshot.step)
+        self.log({"event": "note", "message": f"training goes on after step {snapshot.step}"})
+
+
+class _Course:
+    """The steps of one training.
+
+    Args:
+        trainer: what was asked for.
+        state: what changes.
+        train: all rows of it.
+        checked: the validation rows that are looked at.
+        n_labels: C.
+    """
+
+    def __init__(self, trainer: Trainer, state: TrainingState, train: Rows, checked: Rows, n_labels: int) -> None:
+        self.trainer, self.config, self.network = trainer, trainer.config, trainer.network
+        self.state, self.done, self.selection = state, state.done, state.selection
+        self.train, self.checked, self.n_labels = train, checked, n_labels
+        self.total = self.config.total_steps(len(train))
+        self.steps_per_epoch = self.config.steps_per_epoch(len(train))
+        # A resumed optimiser has the rates of its last step, so the peaks come from the one that was just built.
+        self.peaks = [group["lr"] for group in state.optimizer.param_groups]
+
+    def run(self, loss: RowLoss) -> None:
+        """Take the steps that are left."""
+        if self.done.stopped:
+            return
+        config, done, first = self.config, self.done, self.done.steps
+        order = batches(
+            len(self.train),
+            config.batch_size,
+            self.total,
+            self.trainer.seed,
+            difficulty=self.train.difficulty,
+            first=first,
+        )
+        with self.trainer.progress.task("train", self.total) as advance:
+            advance(first)
+            for batch in order:
+                self._step(batch, loss, advance)
+                if done.stopped:
+                    break
+                if self.trainer.checkpoints and done.steps < self.total and self.trainer.checkpoints.due:
+                    self.trainer.checkpoints.save(self.state.capture())
+        done.stopped = done.stopped or "epochs"
+        if self.trainer.checkpoints and self.trainer.checkpoints.written:
+            self.trainer.checkpoints.save(self.state.capture())
+
+    def _step(self, batch: Sequence[int], loss: RowLoss, advance: Advance) -> None:
+        """One step with all that follows it: counts, log, validation, and the decision to stop."""
+        done, began, began_cpu = self.done, time.perf_counter(), time.process_time()
+        rate = self._set_rates(done.steps)
+        value = self._optimise(batch, loss)
+        done.training_seconds += time.perf_counter() - began
+        done.training_cpu_seconds += time.process_time() - began_cpu
+        done.steps, done.rows_seen = done.steps + 1, done.rows_seen + len(batch)
+        if done.steps == _WARM_STEPS < self.total:
+            done.warm_rows, done.warm_seconds = done.rows_seen, done.training_seconds
+        last = done.steps == self.total
+        if done.steps % _LOG_EVERY_STEPS == 0 or last:
+            self._log("step", loss=value, learning_rate=rate)
+        limit = self.trainer.max_seconds
+        spent = limit is not None and done.training_seconds >= limit
+        if done.steps % self.config.steps_between_evaluations(len(self.train)) == 0 or last or spent:
+            self._evaluate()
+        patience = self.config.evaluation.patience
+        if not done.stopped and spent:
+            done.stopped = "max_seconds"
+        elif not done.stopped and patience is not None and self.selection.since >= patience:
+            done.stopped = "patience"
+        # Last, so that whoever interrupts here finds a whole step.
+        advance(1)
+
+    def _set_rates(self, step: int) -> float:
+        """Set the learning rates of a step; the first group's is returned."""
+        config = self.config
+        warmup, floor = config.warmup_steps(self.total), config.optimizer.min_rate_share
+        factor = schedule_factor(config.schedule, step, self.total, warmup, floor)
+        for group, peak in zip(self.state.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        return float(self.peaks[0] * factor)
+
+    def _optimise(self, batch: Sequence[int], loss: RowLoss) -> float:
+        """Gradients of a batch, part by part, and one step along them; the batch's loss."""
+        optimizer, scaler = self.state.optimizer, self.state.scaler
+        self.network.train(True)
+        clear_gradients(self.network.modules)
+        weight = float(loss.weights(self._targets(batch)).sum())
+        value = 0.0
+        for part in parts(batch, self.config.accumulation):
+            share = self._part_loss(part, loss) / weight
+            auxiliary = self.network.auxiliary_loss()
+            if auxiliary is not None:
+                share = share + auxiliary * (len(part) / len(batch))
+            scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+            value += float(share.detach())
+        scaler.unscale_(optimizer)
+        norm = float(nn.utils.clip_grad_norm_(trained_parameters(optimizer), self.config.optimizer.max_grad_norm))
+        self._refuse_non_finite(value, norm)
+        scaler.step(optimizer)
+        scaler.update()
+        self.network.after_step(self.done.steps + 1)
+        if self.state.average is not None:
+            self.state.average.update(self.network)
         return value
 
-    def _validation_rows(self, validation: Rows) -> Rows:
-        """At most `validation_rows` rows, drawn once by the ``sample`` stream."""
-        if len(validation) <= self.config.validation_rows:
-            return validation
-        chosen = stream_generator(self.seed, "sample").permutation(len(validation))[: self.config.validation_rows]
-        at = np.sort(chosen)
-        return Rows([validation.encoded[i] for i in at], validation.targets[at])
+    def _part_loss(self, part: Sequence[int], loss: RowLoss) -> torch.Tensor:
+        """Sum of the rows' weighted losses; two passes with different dropout where R-Drop wants them."""
+        rows = [self.train.encoded[i] for i in part]
+        passes = [self.network.logits(rows) for _ in range(2 if loss.config.r_drop else 1)]
+        self.done.tokens += len(passes) * self.network.engine.n_tokens(rows, self.network.prefix_ids)
+        targets = self._targets(part)
+        losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
+        if self.train.soft is not None:
+            losses = self.train.soft.mixed(part, passes[0], losses)
+        return losses.sum()
 
-    def _evaluate(self, rows: Rows, n_labels: int, done: Trained, state: _State, steps_per_epoch: int) -> None:
-        logits = self.network.predict_logits(rows.encoded, n_labels, self.progress)
-        predicted = logits.argmax(axis=1).astype(np.int64)
-        score = macro_f1(rows.targets, predicted, n_labels)
-        loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.targets)))
-        self.log(
-            {
-                "event": "evaluation",
-                "step": done.steps,
-                "epoch": done.steps / steps_per_epoch,
-                "rows_seen": done.rows_seen,
-                "loss": loss,
-                "accuracy": accuracy(rows.targets, predicted),
-                "macro_f1": score,
-            }
-        )
-        if (score, -loss) > (done.best_macro_f1, -done.best_loss):
-            done.best_macro_f1, done.best_loss, done.best_step, state.since_best = score, loss, done.steps, 0
-            state.weights = {name: p.detach().clone() for name, p in self.network.trainable().items()}
-        else:
-            state.since_best += 1
+    def _targets(self, rows: Sequence[int]) -> torch.Tensor:
+        return torch.from_numpy(self.train.targets[list(rows)]).to(self.network.device)
 
-    def _log_step(self, done: Trained, steps_per_epoch: int, loss: float, rate: float) -> None:
-        self.log(
-            {
-                "event": "step",
-                "step": done.steps,
-                "epoch": done.steps / steps_per_epoch,
-                "rows_seen": done.rows_seen,
-                "loss": loss,
-                "learning_rate": rate,
-            }
-        )
+    def _refuse_non_finite(self, value: float, norm: float) -> None:
+        """A float16 gradient that overflows costs one step and halves the scale; anything else is fatal."""
+        scaler = self.state.scaler
+        overflow = scaler.is_enabled() and scaler.get_scale() >= _LEAST_SCALE
+        if not (math.isfinite(value) and (math.isfinite(norm) or overflow)):
+            raise WorkError(
+                f"training stopped: the loss is {value} and the gradient norm {norm}, not finite numbers; "
+                "lower learning_rate, or set precision: float32"
+            )
 
+    def _evaluate(self) -> None:
+        average = self.state.average
+        with average.applied(self.network) if average else nullcontext():
+            rows, done = self.checked, self.done
+            logits = self.network.predict_logits(rows.encoded, self.n_labels, self.trainer.progress)
+            if not np.isfinite(logits).all():
+                raise WorkError(
+                    f"training stopped: validation logits after step {done.steps} are not finite numbers; "
+                    "lower learning_rate, or set precision: float32"
+                )
+            predicted = logits.argmax(axis=1).astype(np.int64)
+            score, right = macro_f1(rows.targets, predicted, self.n_labels), accuracy(rows.targets, predicted)
+            loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.targets)))
+            self._log("evaluation", loss=loss, accuracy=right, macro_f1=score)
+            target = self.config.evaluation.target_accuracy
+            reached = target is not None and right >= target
+            self.selection.offer(self.network, logits, step=done.steps, macro_f1=score, loss=loss, keep=reached)
+        if reached:
+            done.stopped, done.target_seconds = "target_accuracy", done.training_seconds
 
-def batches(n_rows: int, batch_size: int, steps: int, seed: int) -> Iterator[list[int]]:
-    """Positions of each step's rows: every epoch in a new order, by the ``order`` stream of the seed."""
-    generator = stream_generator(seed, "order")
-    order: list[int] = []
-    for _ in range(steps):
-        if not order:
-            order = generator.permutation(n_rows).tolist()
-        batch, order = order[:batch_size], order[batch_size:]
-        yield batch
+    def _log(self, event: str, **values: float) -> None:
+        done = self.done
+        epoch = done.steps / self.steps_per_epoch
+        where = {"event": event, "step": done.steps, "epoch": epoch, "rows_seen": done.rows_seen}
+        self.trainer.log({**where, **values})
 
 
-def class_weights(targets: npt.NDArray[np.int64], n_labels: int) -> torch.Tensor:
-    """``[C]`` inverse label shares, scaled so that a row's mean weight is 1; labels without rows get 0."""
-    counts = np.bincount(targets, minlength=n_labels).astype(np.float64)
-    present = counts > 0
-    weights = np.where(present, len(targets) / (present.sum() * np.maximum(counts, 1.0)), 0.0)
-    return torch.from_numpy(weights.astype(np.float32))
-
-
-def build_optimizer(network: Network, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over trunk and head; vectors (biases, norms) are not decayed."""
-    head_rate = config.head_learning_rate or config.learning_rate
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.trainable().items():
-        rate = head_rate if name.startswith("head.") else config.learning_rate
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    described = [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
-    return torch.optim.AdamW(described, fused=network.device.type in ("cpu", "cuda"))
-
-
-def _restore(network: Network, weights: dict[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in network.trainable().items():
-            parameter.copy_(weights[name])
+def checked_rows(validation: Rows, config: TrainingConfig, seed: int) -> Rows:
+    """At most `validation_rows` rows of validation, drawn once by the ``sample`` stream, in their order."""
+    if len(validation) <= config.validation_rows:
+        return validation
+    at = np.sort(stream_generator(seed, "sample").permutation(len(validation))[: config.validation_rows])
+    return Rows([validation.encoded[i] for i in at], validation.targets[at])

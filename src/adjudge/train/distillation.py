@@ -1,0 +1,44 @@
+"""Learning from another model's probabilities (Hinton, Vinyals and Dean 2015, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import kl_div, log_softmax
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """A teacher's answers for every training row.
+
+    Attributes:
+        logits: ``[N, C]`` the teacher's.
+        temperature: both distributions are softened by it, above 0.
+        gold_share: ``[N]`` how much of a row's loss its label has, 0 to 1; 0 for a row without one.
+    """
+
+    logits: npt.NDArray[np.float32]
+    temperature: float
+    gold_share: npt.NDArray[np.float32]
+
+    def mixed(self, rows: Sequence[int], logits: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+        """Losses ``[B]``: ``g hard + (1 - g) T^2 KL(softmax(teacher / T) || softmax(student / T))``.
+
+        The divergence is multiplied by ``T^2`` because its gradients shrink with ``1 / T^2``. The paper's equation has
+        cross entropy, which differs from the divergence by a constant.
+
+        Args:
+            rows: positions of the B rows.
+            logits: ``[B, C]`` the student's.
+            hard: ``[B]`` losses by the labels.
+        """
+        at = list(rows)
+        teacher = torch.from_numpy(self.logits[at]).to(logits) / self.temperature
+        student = log_softmax(logits / self.temperature, dim=-1)
+        soft = kl_div(student, log_softmax(teacher, dim=-1), reduction="none", log_target=True).sum(dim=-1)
+        gold = torch.from_numpy(self.gold_share[at]).to(logits)
+        return gold * hard + (1 - gold) * self.temperature**2 * soft
