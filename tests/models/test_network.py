@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from adjudge.core.errors import WorkError
 from adjudge.core.types import Encoded
-from adjudge.models.engine import Engine
+from adjudge.models.engine import Engine, States
 from adjudge.models.heads import ScoreHead
 from adjudge.models.loading import load_pretrained
-from adjudge.models.network import Network, budget_batches
+from adjudge.models.network import Network
 from tests.models import one_by_one as ref
 from tests.tiny_models import FAMILIES, tiny_model
 
@@ -25,15 +29,24 @@ def network_of(architecture: str, folder: Path, *, dropout: float = 0.0) -> Netw
     return Network(Engine(pretrained.trunk, causal=FAMILIES[architecture].causal), head, ref.PREFIX)
 
 
-def test_batches_hold_every_row_once_longest_first_within_the_budget() -> None:
+def test_batches_hold_every_row_once_longest_first_within_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [ref.row(n, n) for n in (5, 90, 0, 33, 7, 7)]
-    batches = list(budget_batches(rows, 40))
+    network, batches = network_of("llama", tmp_path / "model"), []
+    monkeypatch.setattr("adjudge.models.network.token_budget", lambda *_: 40)
     lengths = [len(row.text_ids) + len(row.suffix_ids) for row in rows]
-    assert sorted(i for batch in batches for i in batch) == list(range(6))
-    assert [lengths[i] for batch in batches for i in batch] == sorted(lengths, reverse=True)
-    assert all(len(batch) == 1 or sum(lengths[i] for i in batch) <= 40 for batch in batches)
-    assert batches[0] == [1]  # longer than the budget, so alone
-    assert list(budget_batches([], 40)) == []
+
+    def note(states: States) -> torch.Tensor:
+        batches.append(torch.bincount(states.owner).tolist())
+        return torch.bincount(states.owner)[:, None]
+
+    found = network.read(rows, note, 1)
+    assert found[:, 0].tolist() == lengths  # every row once, in the caller's order
+    assert [length for batch in batches for length in batch] == sorted(lengths, reverse=True)
+    assert all(len(batch) == 1 or sum(batch) <= 40 for batch in batches)
+    assert batches[0] == [92]  # longer than the budget, so alone
+    assert network.read([], note, 1).shape == (0, 1)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
@@ -94,3 +107,71 @@ def test_parameters_are_named_and_counted_by_owner(tmp_path: Path) -> None:
 def test_one_row_of_one_token(tmp_path: Path) -> None:
     network = network_of("llama", tmp_path / "model")
     assert network.predict_logits([Encoded((), (7,), 0)], 4).shape == (1, 4)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+]
+
+
+def run_out_above(network: Network, rows: int, error: Exception) -> list[int]:
+    """Let batches of more than so many rows run out of memory; returns the sizes that were tried."""
+    states, tried = network.engine.states, []
+
+    def limited(encoded: Sequence[Encoded], *args: Any) -> States:
+        tried.append(len(encoded))
+        if len(encoded) > rows:
+            raise error
+        return states(encoded, *args)
+
+    network.engine.states = limited  # type: ignore[method-assign]
+    return tried
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_batch_that_memory_does_not_hold_is_halved_and_so_are_those_after_it(
+    error: Exception, tmp_path: Path
+) -> None:
+    network = network_of("llama", tmp_path / "model")
+    rows = [ref.row(6, n) for n in range(16)]
+    expected = network.predict_logits(rows, 4)
+    tried = run_out_above(network, 5, error)
+    found = network.predict_logits(rows, 4)
+    assert tried == [16, 8, 4, 4, 4, 4]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_single_row_that_memory_does_not_hold_is_named_with_its_length(error: Exception, tmp_path: Path) -> None:
+    network = network_of("llama", tmp_path / "model")
+    run_out_above(network, 0, error)
+    length = len(ref.PREFIX) + 90 + 2
+    with pytest.raises(
+        WorkError, match=rf"number 3 of those given, {length} tokens with its prompt; lower max_tokens"
+    ):
+        network.predict_logits([ref.row(3, 1), ref.row(4, 2), ref.row(90, 3)], 4)
+
+
+def test_any_other_failure_is_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    network = network_of("llama", tmp_path / "model")
+    tried = run_out_above(network, 0, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        network.predict_logits([ref.row(3, 1)] * 4, 4)
+    assert tried == [4]
+
+
+def test_prediction_keeps_nothing_but_the_rows_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of("llama", tmp_path / "model")
+    monkeypatch.setattr("adjudge.models.network.token_budget", lambda *_: 100)
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def reader(states: States) -> torch.Tensor:
+        assert all(state() is None for state in seen)  # those of earlier batches are gone
+        seen.append(weakref.ref(states.hidden))
+        return network.head(states)  # type: ignore[no-any-return]
+
+    found = network.read([ref.row(40, n) for n in range(10)], reader, 4)
+    assert len(seen) == 5
+    assert (found.shape, found.dtype, found.base) == ((10, 4), np.float32, None)

@@ -9,7 +9,8 @@ import torch
 
 from adjudge.core.types import Encoded
 from adjudge.models.adapters import add_lora, linear_layers
-from adjudge.models.packed import NotPackableError, pack, packed_attention
+from adjudge.models.attention import NotPackableError, packed_attention
+from adjudge.models.packed import pack
 from tests.models import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
@@ -116,7 +117,7 @@ def test_rows_of_very_different_length_do_not_share_a_group() -> None:
     batch = pack([ref.row(100, 1), ref.row(90, 2), ref.row(10, 3)], (), causal=True)
     assert [(group.rows, group.width) for group in batch.groups] == [(2, 102), (1, 12)]
     slots = sum(group.rows * group.width for group in batch.groups)
-    assert slots <= len(batch.ids) / 0.75
+    assert slots <= len(batch.ids) / 0.6
 
 
 @pytest.mark.parametrize("wanted", [{"softcap": 30.0}, {"s_aux": torch.zeros(4)}, {"position_bias": torch.zeros(1)}])

@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from adjudge.core.errors import AdjudgeWarning
+from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.core.types import Encoded
-from adjudge.models.packed import ATTENTION_NAME, NotPackableError, PackedBatch, pack, packed_attention
+from adjudge.models.adapters.soft import SoftPrefix, SoftPrompt, virtual_tokens
+from adjudge.models.attention import ATTENTION_NAME, NotPackableError, packed_attention
+from adjudge.models.flash import FlashKernel
+from adjudge.models.packed import PackedBatch, pack, pack_prefix
+from adjudge.models.prefix_cache import PrefixStates
 
 # The probe accepts the packed form where it agrees with single rows to this share of the largest state (float32).
 PROBE_TOLERANCE = 1e-4
@@ -43,23 +47,36 @@ class Engine:
     Args:
         trunk: a Transformers model without head.
         causal: whether it is causal.
+        bidirectional: whether a causal trunk's tokens shall see what stands behind them too.
         pad_id: an id to fill padding with; it is masked, so any valid id will do.
 
     Attributes:
         path: ``packed`` or ``padded``.
         reason: why not packed, or an empty string.
         position_offset: added to positions (RoBERTa counts from its padding id on).
+        caches: whether a prefix's states can be kept and put in front of later rows.
+        cache_reason: why not, or an empty string.
+        flash: the kernel that attends, where one was asked for.
     """
 
-    def __init__(self, trunk: nn.Module, *, causal: bool, pad_id: int = 0) -> None:
+    def __init__(self, trunk: nn.Module, *, causal: bool, pad_id: int = 0, bidirectional: bool = False) -> None:
         self.trunk = trunk
-        self.causal = causal
+        self.causal = causal and not bidirectional
+        self.bidirectional = bidirectional
         self.pad_id = pad_id
         self.position_offset = 0
+        self.caches, self.cache_reason = False, ""
+        self.flash: FlashKernel | None = None
+        if bidirectional:
+            _look_both_ways(trunk)
         self.path, self.reason = self._choose()
 
     def states(
-        self, encoded: Sequence[Encoded], prefix_ids: Sequence[int], paths: Sequence[tuple[int, ...]] = ()
+        self,
+        encoded: Sequence[Encoded],
+        prefix_ids: Sequence[int],
+        paths: Sequence[tuple[int, ...]] = (),
+        prefix_states: PrefixStates | None = None,
     ) -> States:
         """Run a batch.
 
@@ -67,10 +84,19 @@ class Engine:
             encoded: B rows.
             prefix_ids: the prompt's prefix.
             paths: label-trie nodes to run behind every row.
+            prefix_states: of the prefix, from `prefix_states`; it is not run again then.
         """
         if self.path == "packed":
-            return self._packed(pack(encoded, prefix_ids, causal=self.causal, paths=paths))
+            return self._packed(pack(encoded, prefix_ids, causal=self.causal, paths=paths, replay=prefix_states))
         return self._padded(encoded, prefix_ids, paths)
+
+    def prefix_states(self, prefix_ids: Sequence[int]) -> PrefixStates:
+        """Run a prefix alone and keep its keys and values; only where `caches` says so."""
+        batch = pack_prefix(prefix_ids)
+        self._packed(batch)
+        if batch.record is None or not batch.record.layers:
+            raise NotPackableError("nothing of the prefix's states")
+        return batch.record
 
     @property
     def hidden_size(self) -> int:
@@ -85,15 +111,33 @@ class Engine:
 
     def _packed(self, batch: PackedBatch) -> States:
         device = next(self.trunk.parameters()).device
+        virtual = virtual_tokens(self.trunk)
+        at = (batch.ids < 0).nonzero().squeeze(1)
+        if isinstance(virtual, SoftPrefix) and len(at):
+            batch.learned = virtual.states(self.trunk, at.to(device), (-1 - batch.ids[at]).to(device))
+        own = batch.own & (batch.ids[batch.leading :] >= 0)
+        batch.both_ways, batch.flash = self.bidirectional, self.flash
         batch = batch if device.type == "cpu" else _to_device(batch, device)
         output = self.trunk(
-            input_ids=batch.ids[None],
+            **self._inputs(batch.ids[None]),
             position_ids=batch.positions[None] + self.position_offset,
             use_cache=False,
             packed=batch,
         )
-        hidden = output.last_hidden_state[0, batch.prefix :]
-        return States(hidden, batch.owner, batch.own, batch.answer, batch.nodes)
+        hidden = output.last_hidden_state[0, batch.leading :]
+        return States(hidden, batch.owner, own.to(device), batch.answer, batch.nodes)
+
+    def _inputs(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the trunk reads ``[B, T]``: ids, or embeddings where virtual tokens have their own."""
+        virtual = virtual_tokens(self.trunk)
+        if virtual is None:
+            return {"input_ids": ids}
+        tokens = ids.clamp_min(0)  # what a learned key and value stand on does not matter: nobody sees it
+        if not isinstance(virtual, SoftPrompt):
+            return {"input_ids": tokens}
+        embedded = self.trunk.get_input_embeddings()(tokens)  # type: ignore[operator]
+        learned = virtual()[(-1 - ids).clamp_min(0)].to(embedded.dtype)
+        return {"inputs_embeds": torch.where((ids < 0)[..., None], learned, embedded)}
 
     def _padded(
         self, encoded: Sequence[Encoded], prefix_ids: Sequence[int], paths: Sequence[tuple[int, ...]]
@@ -106,11 +150,11 @@ class Engine:
         lengths = torch.tensor([len(row) for row in rows], device=device)
         ids = torch.tensor([[*row, *[self.pad_id] * (width - len(row))] for row in rows], device=device)
         mask = torch.arange(width, device=device) < lengths[:, None]
-        output = self.trunk(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+        output = self.trunk(**self._inputs(ids), attention_mask=mask.long(), use_cache=False)
         hidden = output.last_hidden_state.reshape(-1, output.last_hidden_state.shape[-1])
         ends = torch.arange(len(rows), device=device) * width + lengths - 1
         owner = torch.cat([torch.arange(n_own), torch.arange(n_own).repeat_interleave(n_paths)]).to(device)
-        counted = mask.clone()
+        counted = mask & (ids >= 0)
         counted[n_own:] = False
         if self.causal:
             # As in the packed form, a causal model's shared prefix is not among a row's own states.
@@ -141,6 +185,9 @@ class Engine:
                 self.position_offset = offset
                 problem = self._probe(rows, prefix, expected)
                 if not problem:
+                    if self.causal:
+                        self.cache_reason = self._probe(rows, prefix, expected, cached=True)
+                        self.caches = not self.cache_reason
                     return "packed", ""
             self.position_offset = 0
             self.trunk.set_attn_implementation(native)  # type: ignore[operator]
@@ -157,18 +204,22 @@ class Engine:
         }
         return (0, *(index + 1 for index in reserved))
 
-    def _probe(self, rows: Sequence[Encoded], prefix: Sequence[int], expected: torch.Tensor) -> str:
+    def _probe(
+        self, rows: Sequence[Encoded], prefix: Sequence[int], expected: torch.Tensor, *, cached: bool = False
+    ) -> str:
         """An empty string where the packed form agrees, else what is wrong with it."""
         try:
-            found = self._answer_states(self._packed(pack(rows, prefix, causal=self.causal)))
+            replay = self.prefix_states(prefix) if cached else None
+            found = self._answer_states(self._packed(pack(rows, prefix, causal=self.causal, replay=replay)))
         except NotPackableError as error:
             return f"the attention layer wants {error}"
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             # An architecture that nobody tried may fail in any way. It still works, padded, but not unheard.
-            problem = f"the packed form fails with {type(error).__name__}: {error}".splitlines()[0][:200]
-            warnings.warn(f"{type(self.trunk).__name__}: {problem}; rows are padded", AdjudgeWarning, stacklevel=4)
+            what, instead = ("cached prefix", "it is run again") if cached else ("packed form", "rows are padded")
+            problem = f"the {what} fails with {type(error).__name__}: {error}".splitlines()[0][:200]
+            warnings.warn(f"{type(self.trunk).__name__}: {problem}; {instead}", AdjudgeWarning, stacklevel=4)
             return problem
         worst = float((found - expected).abs().max() / expected.abs().max())
         return "" if worst <= PROBE_TOLERANCE else f"packed and single rows differ by {worst:.1e}"
@@ -191,6 +242,30 @@ def _probe_rows(config: Any, *, causal: bool) -> tuple[list[Encoded], tuple[int,
 
     prefix = tuple(usable[(31 * i) % len(usable)] for i in range(5)) if causal else ()
     return [row(length, seed) for seed, length in enumerate((3, 7, longest, 1, 12), start=1)], prefix
+
+
+def _look_both_ways(trunk: Any) -> None:
+    """Make a causal trunk bidirectional, by the switch that Transformers has for it.
+
+    Raises:
+        ConfigError: its first token sees nothing of the last one even so.
+    """
+    config: Any = trunk.config
+    config.is_causal = False
+    for module in trunk.modules():
+        if hasattr(module, "is_causal"):
+            module.is_causal = False
+    training = trunk.training
+    trunk.eval()
+    with torch.no_grad():
+        ids = torch.tensor([[3, 4, 5], [3, 4, 6]], device=next(trunk.parameters()).device)
+        first, second = trunk(input_ids=ids, use_cache=False).last_hidden_state[:, 0]
+    trunk.train(training)
+    if torch.equal(first, second):
+        raise ConfigError(
+            f"attention: {type(trunk).__name__} stays causal with this version of Transformers; "
+            "leave out attention: bidirectional"
+        )
 
 
 def _register() -> None:

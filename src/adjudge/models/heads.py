@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import linear, log_softmax
 
 from adjudge.models.engine import States
+from adjudge.models.readout import Readout, Scaling
 from adjudge.prompts.trie import LabelTrie
 
 Pooling = Literal["mean", "first", "last"]
@@ -48,17 +49,21 @@ class ScoreHead(nn.Module):
         n_labels: C.
         pooling: see `pool`.
         dropout: share of the pooled state dropped in training.
+        bias: whether a constant is added to each label's score.
     """
 
     paths: tuple[tuple[int, ...], ...] = ()
 
-    def __init__(self, hidden_size: int, n_labels: int, *, pooling: Pooling, dropout: float = 0.0) -> None:
+    def __init__(
+        self, hidden_size: int, n_labels: int, *, pooling: Pooling, dropout: float = 0.0, bias: bool = True
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, n_labels)
+        self.linear = nn.Linear(hidden_size, n_labels, bias=bias)
         nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.zeros_(self.linear.bias)
+        if bias:
+            nn.init.zeros_(self.linear.bias)
 
     def forward(self, states: States) -> torch.Tensor:
         """Logits ``[B, C]``, float32."""
@@ -68,35 +73,61 @@ class ScoreHead(nn.Module):
 
 
 class LabelHead(nn.Module):
-    """Closed-set scoring of label words: the head's rows of the words' tokens, at the places where labels part.
+    """Scores of label words: the language-model head's rows of the words' tokens, at the places where they are read.
 
-    Logits are log-probabilities of the labels within the closed set (see `LabelTrie`).
+    Without ``vocabulary``, logits are log-probabilities of the labels within the closed set (see `LabelTrie`). With
+    it they are log-likelihoods of the labels' words under the whole vocabulary, as lm-evaluation-harness scores
+    choices, each divided by its length where `lengths` are given.
 
     Args:
         rows: the language-model head's rows of ``trie.token_ids``, in that order, ``[R, H]``; copied.
-        trie: of the labels' answer ids.
-        trainable: whether the copied rows learn.
+        trie: of the labels' answer ids; for ``vocabulary`` every token's place (`build_full_trie`).
+        bias: the head's bias of the same tokens ``[R]``, or None; copied.
+        scaling: what the architecture does to the head's products.
+        trainable: whether the copied rows and bias learn.
+        vocabulary: the whole head, or None.
+        lengths: what each label's log-likelihood is divided by, ``C`` numbers, or None.
     """
 
-    def __init__(self, rows: torch.Tensor, trie: LabelTrie, *, trainable: bool = False) -> None:
+    def __init__(
+        self,
+        rows: torch.Tensor,
+        trie: LabelTrie,
+        *,
+        bias: torch.Tensor | None = None,
+        scaling: Scaling | None = None,
+        trainable: bool = False,
+        vocabulary: Readout | None = None,
+        lengths: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.trie = trie
         self.paths = trie.nodes
         self.rows = nn.Parameter(rows.float().clone(), requires_grad=trainable)
+        self.bias = None if bias is None else nn.Parameter(bias.float().clone(), requires_grad=trainable)
+        self.scaling = scaling or Scaling()
+        self.vocabulary = vocabulary
+        self.lengths = None if lengths is None else tuple(lengths)
 
     def forward(self, states: States) -> torch.Tensor:
         """Log-probabilities ``[B, C]``, float32."""
-        node_at = {path: i for i, path in enumerate(self.paths)}
-        total = states.hidden.new_zeros(len(states.answer), self.trie.n_labels, dtype=self.rows.dtype)
-        first = 0
-        for branch in self.trie.branches:
-            at = states.answer if not branch.path else states.nodes[:, node_at[branch.path]]
-            rows = self.rows[first : first + len(branch.tokens)]
-            with torch.autocast(rows.device.type, enabled=False):
-                turns = log_softmax(linear(full_precision(states.hidden[at]), rows), dim=-1)
-            total = total + turns @ self._membership(branch.groups).to(turns)
-            first += len(branch.tokens)
-        return total
+        places = torch.cat([states.answer[:, None], states.nodes], dim=1)
+        column = {(): 0, **{path: i for i, path in enumerate(self.paths, start=1)}}
+        with torch.autocast(places.device.type, enabled=False):
+            hidden = full_precision(states.hidden[places])
+            totals = None
+            if self.vocabulary is not None:
+                totals = self.vocabulary.log_total(hidden.flatten(0, 1)).view(places.shape)
+            total = hidden.new_zeros(len(places), self.trie.n_labels, dtype=self.rows.dtype)
+            first = 0
+            for branch in self.trie.branches:
+                at, part = column[branch.path], slice(first, first + len(branch.tokens))
+                bias = None if self.bias is None else self.bias[part]
+                scores = self.scaling(linear(hidden[:, at], self.rows[part], bias))
+                turns = log_softmax(scores, dim=-1) if totals is None else scores - totals[:, at, None]
+                total = total + turns @ self._membership(branch.groups).to(turns)
+                first = part.stop
+            return total if self.lengths is None else total / total.new_tensor(self.lengths)
 
     def _membership(self, groups: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """``[turns, C]``: 1 where a label goes on with a turn."""

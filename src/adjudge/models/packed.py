@@ -12,25 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from adjudge.core.types import Encoded
-
-ATTENTION_NAME = "adjudge_packed"
+from adjudge.models.adapters.soft import LearnedStates
+from adjudge.models.flash import FlashKernel
+from adjudge.models.prefix_cache import PrefixStates
 
 # A row joins a group of longer rows where that wastes at most this share of its slots, or this many slots.
-_GROUP_SHARE = 0.75
+_GROUP_SHARE = 0.6
 _GROUP_SLOTS = 8
-
-# Arguments of Transformers' attention functions that change nothing here.
-_HARMLESS = frozenset(
-    {"packed", "position_ids", "use_cache", "cache_position", "output_attentions", "is_causal", "deterministic"}
-)
-
-
-class NotPackableError(Exception):
-    """The architecture asks its attention for something that the packed form does not do."""
 
 
 @dataclass
@@ -58,7 +48,6 @@ class Group:
     lengths: torch.Tensor
     positions: torch.Tensor
     blocked: torch.Tensor | None
-    masks: dict[tuple[Any, ...], torch.Tensor | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,6 +64,14 @@ class PackedBatch:
         answer: ``[B]`` index behind the prefix of each of the caller's rows' answer slot.
         nodes: ``[B, K]`` likewise of each label-trie node.
         own: ``[T - P]`` whether a token is the prompt's own, not a trie node.
+        record: takes the prefix's keys and values, where they are to be kept.
+        replay: holds them, where they were kept: then the sequence is without the prefix's P tokens, and what is
+            said above of T holds with those P added.
+        replayed: how many layers have read them.
+        learned: keys and values of virtual tokens (prefix tuning), or None.
+        both_ways: whether a causal architecture looks both ways; its windows then count one token more to a side.
+        flash: the kernel that attends, where one was asked for.
+        masks: what attention layers of one kind share, made by the first of them.
     """
 
     ids: torch.Tensor
@@ -86,10 +83,44 @@ class PackedBatch:
     answer: torch.Tensor
     nodes: torch.Tensor
     own: torch.Tensor
+    record: PrefixStates | None = None
+    replay: PrefixStates | None = None
+    replayed: int = 0
+    learned: LearnedStates | None = None
+    both_ways: bool = False
+    flash: FlashKernel | None = None
+    masks: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def leading(self) -> int:
+        """How many tokens of the sequence stand before the rows."""
+        return 0 if self.replay is not None else self.prefix
+
+
+def pack_prefix(prefix_ids: Sequence[int]) -> PackedBatch:
+    """A causal model's prefix alone, its keys and values to be kept in `PackedBatch.record`."""
+    none = torch.empty(0, dtype=torch.long)
+    return PackedBatch(
+        ids=torch.tensor(prefix_ids, dtype=torch.long),
+        positions=torch.arange(len(prefix_ids)),
+        prefix=len(prefix_ids),
+        causal=True,
+        groups=[],
+        owner=none,
+        answer=none,
+        nodes=none[:, None],
+        own=none.bool(),
+        record=PrefixStates(len(prefix_ids)),
+    )
 
 
 def pack(
-    encoded: Sequence[Encoded], prefix_ids: Sequence[int], *, causal: bool, paths: Sequence[tuple[int, ...]] = ()
+    encoded: Sequence[Encoded],
+    prefix_ids: Sequence[int],
+    *,
+    causal: bool,
+    paths: Sequence[tuple[int, ...]] = (),
+    replay: PrefixStates | None = None,
 ) -> PackedBatch:
     """Lay out a batch.
 
@@ -98,6 +129,7 @@ def pack(
         prefix_ids: the shared prefix; an encoder's rows each get a copy, since they look both ways.
         causal: whether the model is causal.
         paths: label-trie nodes to run behind every row, parents first (`LabelTrie.nodes`).
+        replay: the prefix's keys and values, where they were kept; then its tokens are not run again.
     """
     shared = list(prefix_ids) if causal else []
     leading = [] if causal else list(prefix_ids)
@@ -114,10 +146,11 @@ def pack(
     row_positions = [
         torch.cat([torch.arange(n - len(paths)), n - len(paths) + depths - 1]) + len(shared) for n in lengths
     ]
-    flat_ids = shared + [token for i in order for token in rows[i]]
+    run = shared if replay is None else []
+    flat_ids = run + [token for i in order for token in rows[i]]
     return PackedBatch(
         ids=torch.tensor(flat_ids, dtype=torch.long),
-        positions=torch.cat([torch.arange(len(shared)), *row_positions]),
+        positions=torch.cat([torch.arange(len(run)), *row_positions]),
         prefix=len(shared),
         causal=causal,
         groups=_groups(lengths, row_positions, paths),
@@ -125,6 +158,7 @@ def pack(
         answer=(starts + own_lengths - 1)[by_caller],
         nodes=((starts + own_lengths)[:, None] + node_offsets)[by_caller],
         own=torch.cat([torch.arange(n) < n - len(paths) for n in lengths]),
+        replay=replay,
     )
 
 
@@ -174,132 +208,3 @@ def _blocked(lengths: torch.Tensor, width: int, paths: Sequence[tuple[int, ...]]
         at = slice(length - len(paths), length)
         blocked[row, at, at] = unrelated
     return blocked
-
-
-def _mask(batch: PackedBatch, group: Group, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-    """Additive mask ``[B' or 1, 1, L, P + L]`` of a group, or None where nothing is hidden. Made once a batch."""
-    key = (window, dtype)
-    if key not in group.masks:
-        group.masks[key] = _build_mask(batch, group, window, dtype)
-    return group.masks[key]
-
-
-def _build_mask(batch: PackedBatch, group: Group, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-    slots = torch.arange(group.width, device=group.positions.device)
-    if batch.causal:
-        hidden = (slots[None, :] > slots[:, None])[None]
-        if group.blocked is not None:
-            hidden = hidden | group.blocked
-    elif group.gather is not None:
-        hidden = (slots >= group.lengths[:, None])[:, None, :].expand(-1, group.width, -1)
-    else:
-        hidden = torch.zeros(1, group.width, group.width, dtype=torch.bool, device=slots.device)
-    hidden = torch.cat([hidden.new_zeros(*hidden.shape[:2], batch.prefix), hidden], dim=-1)
-    if window is not None:
-        before = torch.arange(batch.prefix, device=slots.device).expand(group.rows, -1)
-        keys = torch.cat([before, group.positions], dim=1)
-        distance = group.positions[:, :, None] - keys[:, None, :]
-        # Windows count the token itself: to the left, or to either side of an encoder's token.
-        hidden = hidden | (distance.abs() >= window)
-    if not bool(hidden.any()):
-        return None
-    # A padding slot that sees nothing would be NaN; let it see itself, nobody reads it.
-    rescue = torch.eye(group.width, dtype=torch.bool, device=slots.device)
-    hidden[..., batch.prefix :] &= ~rescue
-    return torch.zeros(hidden.shape, dtype=dtype, device=slots.device).masked_fill_(hidden, -torch.inf)[:, None]
-
-
-def packed_attention(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of a packed batch, in the form of Transformers' attention functions.
-
-    Args:
-        module: the calling attention layer.
-        query: ``[1, heads, T, D]``; key and value ``[1, kv_heads, T, D]``.
-        key: see query.
-        value: see query.
-        attention_mask: must be None; the layout knows what each row sees.
-        options: ``packed`` (the `PackedBatch`), ``scaling``, ``dropout``, ``sliding_window``.
-
-    Returns:
-        ``[1, T, heads, D]`` and no weights.
-
-    Raises:
-        NotPackableError: the layer wants a bias, a soft cap, sinks, or anything else that is not known here.
-    """
-    batch: PackedBatch | None = options.get("packed")
-    if batch is None:
-        raise NotPackableError("nothing: the model does not hand its arguments on to it")
-    unknown = [
-        name
-        for name, value_ in options.items()
-        if name not in _HARMLESS | {"scaling", "dropout", "sliding_window"} and value_ is not None
-    ]
-    if unknown or attention_mask is not None:
-        raise NotPackableError(", ".join(sorted(unknown)) or "an attention mask of its own")
-    window: int | None = options.get("sliding_window")
-    settings: dict[str, Any] = {"scale": options.get("scaling"), "dropout_p": float(options.get("dropout") or 0.0)}
-    q, k, v = (state[0].transpose(0, 1) for state in (query, key, value))
-    outputs = []
-    prefix_k = prefix_v = None
-    if batch.prefix:
-        prefix_k, prefix_v = k[: batch.prefix], v[: batch.prefix]
-        outputs.append(_attend_prefix(q[: batch.prefix], prefix_k, prefix_v, window, settings))
-    for group in batch.groups:
-        at = slice(batch.prefix + group.start, batch.prefix + group.start + group.size)
-        rows = [_to_slots(state[at], group) for state in (q, k, v)]
-        if prefix_k is not None and prefix_v is not None:
-            rows[1] = torch.cat([_repeat(prefix_k, group.rows), rows[1]], dim=2)
-            rows[2] = torch.cat([_repeat(prefix_v, group.rows), rows[2]], dim=2)
-        mask = _mask(batch, group, window, q.dtype)
-        attended = scaled_dot_product_attention(
-            rows[0], *_match_heads(rows[0], rows[1], rows[2]), attn_mask=mask, **settings
-        )
-        outputs.append(_from_slots(attended, group))
-    return torch.cat(outputs)[None], None
-
-
-def _attend_prefix(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, settings: dict[str, Any]
-) -> torch.Tensor:
-    """Causal attention of the prefix to itself: ``[P, heads, D]``."""
-    q, k, v = (state.transpose(0, 1)[None] for state in (q, k, v))
-    k, v = _match_heads(q, k, v)
-    if window is not None and q.shape[2] > window:
-        at = torch.arange(q.shape[2], device=q.device)
-        distance = at[:, None] - at[None, :]
-        settings = {**settings, "attn_mask": (distance >= 0) & (distance < window)}
-    else:
-        settings = {**settings, "is_causal": True}
-    return scaled_dot_product_attention(q, k, v, **settings)[0].transpose(0, 1)
-
-
-def _to_slots(state: torch.Tensor, group: Group) -> torch.Tensor:
-    """``[size, heads, D]`` tokens -> ``[B', heads, L, D]`` slots."""
-    slots = state if group.gather is None else state.index_select(0, group.gather)
-    return slots.reshape(group.rows, group.width, *state.shape[1:]).transpose(1, 2)
-
-
-def _from_slots(state: torch.Tensor, group: Group) -> torch.Tensor:
-    """``[B', heads, L, D]`` slots -> ``[size, heads, D]`` tokens."""
-    slots = state.transpose(1, 2).reshape(group.rows * group.width, state.shape[1], state.shape[3])
-    return slots if group.scatter is None else slots.index_select(0, group.scatter)
-
-
-def _repeat(prefix: torch.Tensor, rows: int) -> torch.Tensor:
-    """``[P, heads, D]`` -> ``[rows, heads, P, D]`` without copying."""
-    return prefix.transpose(0, 1)[None].expand(rows, -1, -1, -1)
-
-
-def _match_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Repeat key-value heads to the number of query heads (grouped-query attention)."""
-    times = q.shape[1] // k.shape[1]
-    if times == 1:
-        return k, v
-    return k.repeat_interleave(times, dim=1), v.repeat_interleave(times, dim=1)

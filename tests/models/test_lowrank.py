@@ -1,0 +1,102 @@
+"""LoRA layers as one operation, against PEFT's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft.tuners.lora.layer import Linear as PeftLinear
+from torch import nn
+
+from adjudge.models.adapters import add_lora, linear_layers, load_adapter, save_adapter
+from adjudge.models.lowrank import LowRankLinear, fuse_lora, round_frozen, unfuse_lora
+from tests.models import one_by_one as ref
+
+
+def adapted(folder: Path, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
+    """A tiny Llama with random LoRA weights on all of its linear layers."""
+    trunk = ref.load_trunk(ref.model_folder("llama", folder), dtype)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        settings = {"rank": 3, "alpha": 6.0, "dropout": 0.0, "targets": linear_layers(trunk, "all"), **options}
+        add_lora(trunk, **settings)
+        for name, parameter in trunk.named_parameters():
+            if "lora_" in name:
+                parameter.data = (torch.randn(parameter.shape, dtype=torch.float64) * 0.1).to(parameter.dtype)
+    return trunk.to(dtype)
+
+
+def answers(trunk: nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Hidden states of some ids, and the gradient of every trainable weight."""
+    trunk.zero_grad(set_to_none=True)
+    ids = torch.tensor([[5, 9, 33, 7, 7, 60]])
+    hidden = trunk(input_ids=ids, use_cache=False).last_hidden_state
+    hidden.float().square().sum().backward() if hidden.dtype != torch.float64 else hidden.square().sum().backward()
+    found = {name: p.grad.clone() for name, p in trunk.named_parameters() if p.grad is not None}
+    return hidden.detach(), found
+
+
+def test_states_and_gradients_are_those_of_peft(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama")
+    expected, wanted = answers(trunk)
+    assert fuse_lora(trunk) == 14
+    assert not any(isinstance(module, PeftLinear) for module in trunk.modules())
+    found, got = answers(trunk)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert got.keys() == wanted.keys()
+    for name in wanted:
+        assert "lora_" in name
+        torch.testing.assert_close(got[name], wanted[name], rtol=1e-10, atol=1e-12)
+
+
+def test_in_bfloat16_it_is_as_near_to_the_truth_as_peft(tmp_path: Path) -> None:
+    truth, _ = answers(adapted(tmp_path / "llama"))
+    trunk = adapted(tmp_path / "llama", torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        peft, _ = answers(trunk)
+        fuse_lora(trunk)
+        round_frozen(trunk, torch.bfloat16)
+        fused, gradients = answers(trunk)
+    assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
+    error, peft_error = ((state.double() - truth).abs().max() / truth.abs().max() for state in (fused, peft))
+    assert error <= 1.5 * peft_error
+    assert error < 0.03
+
+
+def test_frozen_weights_are_rounded_once_and_answers_stay(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama", torch.float32)
+    fuse_lora(trunk)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before, _ = answers(trunk)
+        round_frozen(trunk, torch.bfloat16)
+        after, _ = answers(trunk)
+    assert torch.equal(before, after)
+    for name, parameter in trunk.named_parameters():
+        assert parameter.dtype == (torch.bfloat16 if "base_layer" in name else torch.float32), name
+
+
+def test_saved_and_loaded_under_the_names_of_peft(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama", torch.float32)
+    expected, _ = answers(trunk)
+    fuse_lora(trunk)
+    save_adapter(trunk, tmp_path / "adapter")
+    fresh = ref.load_trunk(tmp_path / "llama", torch.float32)
+    load_adapter(fresh, tmp_path / "adapter")
+    found, _ = answers(fresh)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_unfusing_puts_the_very_layers_back(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama")
+    before = {name: module for name, module in trunk.named_modules() if isinstance(module, PeftLinear)}
+    fuse_lora(trunk)
+    assert sum(isinstance(module, LowRankLinear) for module in trunk.modules()) == len(before)
+    unfuse_lora(trunk)
+    assert {name: m for name, m in trunk.named_modules() if isinstance(m, PeftLinear)} == before
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.1}, {"variant": "dora"}])
+def test_layers_that_do_more_stay_as_they_are(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert fuse_lora(adapted(tmp_path / "llama", torch.float32, **options)) == 0
