@@ -42,7 +42,11 @@ PROBES = [
 ]
 MODELS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "embedding": [("bert", {}), ("llama", {})],
-    "full": [("bert", {})],
+    "few_shot": [("llama", {}), ("llama", {"scoring_space": "vocabulary"})],
+    "full": [("bert", {}), ("llama", {"head": "score"})],
+    "bitfit": [("llama", {}), ("bert", {})],
+    "prefix": [("llama", {}), ("bert", {})],
+    "prompt": [("llama", {}), ("bert", {})],
     "lora": [("llama", {"head": "label"}), ("llama", {"head": "score"}), ("bert", {"head": "score"})],
 }
 TINY: dict[str, Any] = {
@@ -51,6 +55,8 @@ TINY: dict[str, Any] = {
     "precision": "float32",
     "max_tokens": 480,
     "calibration_rows": 5,
+    "shots": 3,
+    "shot_tokens": 12,
     "max_chars": 5000,
     "training": {"epochs": 4.0, "batch_size": 8, "learning_rate": 0.01, "evaluations_per_epoch": 1},
 }

@@ -239,7 +239,7 @@ def test_training_follows_the_labels_in_any_order_and_with_one_that_train_lacks(
     probs = fitted.classifier.predict_proba(TRAIN.texts)
     assert fitted.classifier.labels == labels
     assert np.isfinite(np.log(probs)).all()
-    if fitted.labels_used["train"]:
+    if fitted.labels_used["train"] == len(TRAIN):  # a few shown in a prompt train nothing
         gold = np.array([labels.index(label) for label in TRAIN.labels])
         assert (probs.argmax(axis=1) == gold).mean() >= np.bincount(gold).max() / len(gold)
 
@@ -262,3 +262,14 @@ def test_fit_says_what_it_used_in_json(bench: Bench, case: Case) -> None:
     assert 0 <= fitted.labels_used["train"] <= len(TRAIN)
     assert 0 <= fitted.labels_used["validation"] <= len(VALIDATION)
     json.dumps(fitted.facts, allow_nan=False)
+
+
+@each_case
+def test_validation_logits_that_a_fit_hands_over_are_what_the_classifier_answers(case: Case, bench: Bench) -> None:
+    fitted = bench.fitted(case)
+    if fitted.validation_logits is not None:
+        np.testing.assert_array_equal(
+            fitted.validation_logits, fitted.classifier.predict_logits(VALIDATION.texts), strict=True
+        )
+    trained = "training" in METHODS.load(case.method).config.model_fields
+    assert fitted.validation_logits is not None or not trained

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from adjudge.core.config import validate
-from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Fitted, Setting
@@ -75,15 +74,12 @@ def test_full_moves_every_weight(models: dict[str, Path]) -> None:
     assert fitted.facts["trainable_parameters"] == fitted.facts["total_parameters"]
 
 
-def test_full_refuses_a_causal_model(models: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match="needs encoder"):
-        fit("full", models["llama"])
-
-
-def test_a_mixtures_experts_are_not_passed_by_silently(models: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match="would leave out"):
-        fit("lora", models["mixtral"])
-    assert fit("lora", models["mixtral"], targets="attention").facts["adapted_layers"] == 8
+def test_a_mixtures_experts_learn_and_its_router_where_it_is_named(models: dict[str, Path]) -> None:
+    fitted = fit("lora", models["mixtral"])
+    assert fitted.facts["adapted_layers"] == 8 + 4
+    assert not [name for name in fitted.facts["targets"] if "gate.weight" in name]
+    fitted = fit("lora", models["mixtral"], targets=["attention", "router"])
+    assert fitted.facts["adapted_layers"] == 8 + 2
 
 
 @pytest.mark.slow

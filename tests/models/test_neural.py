@@ -110,7 +110,8 @@ def test_the_manifest_says_what_it_is(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "saved/classifier.json").read_text())
     assert manifest["problem_type"] == "single_label"
     assert manifest["labels"] == list(LABELS)
-    assert manifest["head"] == {"kind": "label"}
+    described = {"kind": "label", "space": "closed", "scale": 1.0, "cap": None, "lengths": None}
+    assert manifest["head"] == described
     assert manifest["base"]["hash"] == classifier.base_hash
     again = NeuralClassifier.load(tmp_path / "saved")
     assert again.temperature == 1.5

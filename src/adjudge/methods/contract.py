@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from adjudge.core.config import StrictModel
 from adjudge.core.protocols import Classifier, Log, Progress, SilentProgress
 from adjudge.core.task import Task
 from adjudge.core.types import Split
+
+if TYPE_CHECKING:  # the table of methods is looked at without a model library
+    from adjudge.train.checkpoints import Checkpoints
+    from adjudge.train.distillation import SoftTargets
 
 
 class MethodConfig(StrictModel):
@@ -38,6 +44,9 @@ class Setting:
         seed: the run's seed, from which every stream is derived.
         cache: folder for what is worth keeping between runs (frozen states), or None.
         max_seconds: budget of training, or None.
+        checkpoints: where a long training is kept while it runs, or None.
+        soft: another model's answers for the rows of train, for methods that train a network, or None.
+        start: folder of a saved classifier whose trained weights are the first ones here, or None.
     """
 
     task: Task
@@ -45,6 +54,9 @@ class Setting:
     seed: int = 0
     cache: Path | None = None
     max_seconds: float | None = None
+    checkpoints: Checkpoints | None = None
+    start: Path | None = None
+    soft: SoftTargets | None = None
     progress: Progress = field(default_factory=SilentProgress)
     log: Log = _silent
 
@@ -57,11 +69,14 @@ class Fitted:
         classifier: the fitted, uncalibrated predictor.
         labels_used: gold labels that shaped the decision, by split (0 for a plain zero-shot).
         facts: JSON-ready facts for run.json: parameters, tokens, best epoch, resolved choices …
+        validation_logits: ``[N, C]`` what the classifier answers for the whole of validation, bit for bit, where the
+            fit had to predict it anyway; else None.
     """
 
     classifier: Classifier
     labels_used: dict[str, int]
     facts: dict[str, Any] = field(default_factory=dict)
+    validation_logits: npt.NDArray[np.float32] | None = None
 
 
 Fit = Callable[[Split, Split, C, Setting], Fitted]

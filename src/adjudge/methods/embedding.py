@@ -27,7 +27,6 @@ from adjudge.methods.targets import label_indices
 from adjudge.models.heads import Pooling, ScoreHead, pool
 from adjudge.models.linear import Linear
 from adjudge.models.loading import load_pretrained
-from adjudge.models.network import PREDICTION_TOKENS, budget_batches
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.precision import Precision
 from adjudge.prompts import Style
@@ -46,7 +45,7 @@ class EmbeddingConfig(MethodConfig):
     max_tokens: int = Field(128, ge=8, description="longer texts are cut to this many tokens")
     c: float | None = Field(None, gt=0, description="inverse strength of the penalty; default: chosen on validation")
     class_weight: ClassWeight = Field(None, description="weigh rows by the rarity of their label")
-    precision: Precision = Field("auto", description="auto, float32 or bfloat16")
+    precision: Precision = Field("auto", description="auto, float32, bfloat16 or float16")
 
 
 def fit(train: Split, validation: Split, config: EmbeddingConfig, setting: Setting) -> Fitted:
@@ -120,18 +119,12 @@ def _cache_file(
     return cache / "states" / f"{hash_json(key)[:32]}.safetensors"
 
 
-@torch.inference_mode()
 def pooled_states(classifier: NeuralClassifier, pooling: Pooling, texts: Sequence[str], setting: Setting) -> F32:
     """Pooled states ``[N, H]`` of texts, float32, in their order."""
     network = classifier.network
-    network.train(False)
     encoded = classifier.prompt.encode(texts, classifier.tokenizer)
-    out = np.empty((len(texts), network.engine.hidden_size), dtype=np.float32)
-    with setting.progress.task("states", len(texts)) as advance:
-        for batch in budget_batches(encoded, PREDICTION_TOKENS):
-            out[batch] = pool(network.states([encoded[i] for i in batch]), pooling).float().cpu().numpy()
-            advance(len(batch))
-    return out
+    width = network.engine.hidden_size
+    return network.read(encoded, lambda states: pool(states, pooling), width, setting.progress, "states")
 
 
 METHOD = Method("embedding", EmbeddingConfig, fit)

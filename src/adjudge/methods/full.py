@@ -1,4 +1,4 @@
-"""`full`: every weight of an encoder is fine-tuned, with a score head on the pooled state."""
+"""`full`: every weight of an encoder or a causal model is fine-tuned, with a head on top."""
 
 from __future__ import annotations
 
@@ -7,39 +7,36 @@ from typing import Literal
 from pydantic import Field
 
 from adjudge.core.types import Split
-from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
-from adjudge.methods.neural import HeadConfig, assemble, build_head, choose_prompt, train_classifier
-from adjudge.models.loading import load_pretrained
-from adjudge.models.precision import Precision
+from adjudge.methods.adapted import Adapted, AdaptedConfig, fit_adapted
+from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.models.loading import Pretrained
 from adjudge.train.config import TrainingConfig
 
 
 class FullTraining(TrainingConfig):
-    """Training of all weights."""
+    """Training of all weights. The rate is for small encoders; a causal model wants 2e-5 to 1e-4."""
 
-    learning_rate: float = Field(2e-4, gt=0, description="peak learning rate")
+    learning_rate: float = Field(2e-4, gt=0, description="peak learning rate; causal models want 2e-5 to 1e-4")
     epochs: float = Field(3.0, gt=0, description="passes over train; a fraction is allowed")
 
 
-class FullConfig(MethodConfig):
+class FullConfig(AdaptedConfig):
     """Options of `full`."""
 
     kind: Literal["full"] = "full"
-    model: str = Field("minilm-l6", description="an encoder: short name, folder or hub id")
-    max_tokens: int = Field(128, ge=8, description="longer texts are cut to this many tokens")
-    precision: Precision = Field("auto", description="auto, float32 or bfloat16")
-    head: HeadConfig = Field(default_factory=HeadConfig, description="how the answer is read off")
+    model: str = Field("minilm-l6", description="an encoder or a causal model: short name, folder or hub id")
+    max_tokens: int | None = Field(None, ge=8, description="of the whole prompt; default: 128 (encoder), 256 (causal)")
     training: FullTraining = Field(default_factory=FullTraining, description="the training loop")
 
 
 def fit(train: Split, validation: Split, config: FullConfig, setting: Setting) -> Fitted:
-    """Fine-tune all weights of an encoder."""
-    pretrained = load_pretrained(config.model, allow=("encoder",))
-    prompt = choose_prompt(pretrained, "bare", config.max_tokens, setting)
-    head = build_head(pretrained, prompt, config.head, setting)
+    """Fine-tune all weights."""
+    return fit_adapted(train, validation, config, setting, _adapt)
+
+
+def _adapt(pretrained: Pretrained) -> Adapted:
     pretrained.trunk.requires_grad_(True)
-    classifier = assemble(pretrained, head, prompt, config.precision, "full", setting)
-    return train_classifier(classifier, train, validation, config.training, setting)
+    return Adapted("full")
 
 
 METHOD = Method("full", FullConfig, fit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,21 +12,30 @@ from pydantic import Field
 from adjudge.core.config import StrictModel
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
+from adjudge.methods.continuing import start_from
 from adjudge.methods.contract import Fitted, Setting
+from adjudge.methods.curriculum import difficulty
 from adjudge.methods.targets import label_indices
 from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead
 from adjudge.models.loading import Pretrained
+from adjudge.models.lookup import keep_gradients
+from adjudge.models.lowrank import round_frozen
 from adjudge.models.network import Network
-from adjudge.models.neural import Adaptation, NeuralClassifier, build_network
+from adjudge.models.neural import CHUNK_TEXTS, Adaptation, Attention, NeuralClassifier, build_network
 from adjudge.models.precision import Precision, default_device, resolve_precision
+from adjudge.models.readout import Readout
 from adjudge.models.seeding import seeded_torch
 from adjudge.models.throughput import matrix_peak, operations_per_token
-from adjudge.prompts import Prompt, Style, build_prompt
-from adjudge.prompts.trie import build_trie
+from adjudge.prompts import Demonstration, Prompt, Style, build_prompt
+from adjudge.prompts.trie import build_full_trie, build_trie
+from adjudge.train.batches import Rows
 from adjudge.train.config import TrainingConfig
-from adjudge.train.loop import Rows, Trained, Trainer
+from adjudge.train.loop import Trainer
+from adjudge.train.trained import Trained
 
 HeadKind = Literal["score", "label"]
+ScoringSpace = Literal["closed", "vocabulary"]
+Normalisation = Literal["none", "tokens", "characters"]
 
 
 class HeadConfig(StrictModel):
@@ -36,10 +46,22 @@ class HeadConfig(StrictModel):
     init: Literal["random", "label_words"] = Field("random", description="where the score layer starts")
     train_label_rows: bool = Field(False, description="whether the label words' rows learn too")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the pooled state, score head only")
+    bias: bool = Field(True, description="whether the score layer adds a constant to each label")
 
 
-def choose_prompt(pretrained: Pretrained, style: Style, max_tokens: int, setting: Setting) -> Prompt:
-    """The prompt of a task for a model; an encoder reads the bare text.
+def choose_prompt(
+    pretrained: Pretrained,
+    style: Style,
+    max_tokens: int,
+    setting: Setting,
+    *,
+    reserved: int = 0,
+    shots: Sequence[Demonstration] = (),
+    shot_tokens: int = 0,
+) -> Prompt:
+    """The prompt of a task for a model; an encoder reads the bare text. `reserved` positions are left for others.
+
+    Demonstrations, and how many tokens of each one's text are shown: see `build_prompt`.
 
     Raises:
         ConfigError: an encoder is asked for an instruction, or the prompt cannot be built.
@@ -48,12 +70,20 @@ def choose_prompt(pretrained: Pretrained, style: Style, max_tokens: int, setting
         if style not in ("auto", "bare"):
             raise ConfigError(f"prompt style {style!r} needs a causal model; an encoder takes 'bare' or 'auto'")
         style = "bare"
-    prompt = build_prompt(setting.task, setting.labels, pretrained.tokenizer, style=style, max_tokens=max_tokens)
+    prompt = build_prompt(
+        setting.task,
+        setting.labels,
+        pretrained.tokenizer,
+        style=style,
+        max_tokens=max_tokens,
+        shots=shots,
+        shot_tokens=shot_tokens,
+    )
     limit = getattr(pretrained.trunk.config, "max_position_embeddings", None)
     if not isinstance(limit, int):
         return prompt
     # The answer's tokens need positions too, and RoBERTa's begin behind its padding id.
-    usable = limit - 2 - max(map(len, prompt.answer_ids))
+    usable = limit - 2 - max(map(len, prompt.answer_ids)) - reserved
     return replace(prompt, max_tokens=min(max_tokens, usable))
 
 
@@ -69,34 +99,88 @@ def build_head(pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setti
         ConfigError: label words are wanted of an encoder, or of a prompt without an answer slot.
     """
     if config.kind == "label":
-        rows = _output_rows(pretrained, prompt)
-        trie = build_trie(prompt.answer_ids, pretrained.tokenizer.end_id)
-        return LabelHead(rows[list(trie.token_ids)], trie, trainable=config.train_label_rows)
+        return label_head(pretrained, prompt, trainable=config.train_label_rows)
     pooling = config.pooling or default_pooling(pretrained)
     with seeded_torch(setting.seed, "init"):
-        head = ScoreHead(pretrained.hidden_size, len(setting.labels), pooling=pooling, dropout=config.dropout)
+        head = ScoreHead(
+            pretrained.hidden_size, len(setting.labels), pooling=pooling, dropout=config.dropout, bias=config.bias
+        )
     if config.init == "label_words":
-        rows = _output_rows(pretrained, prompt)
+        rows = answer_readout(pretrained, prompt).weight
         words = [rows[list(ids)].float().mean(dim=0) for ids in prompt.answer_ids]
         head.linear.weight.data.copy_(torch.stack(words))
     return head
 
 
-def _output_rows(pretrained: Pretrained, prompt: Prompt) -> torch.Tensor:
-    """The language-model head's weight ``[V, H]``."""
-    if pretrained.output_rows is None or not all(prompt.answer_ids):
+def label_head(
+    pretrained: Pretrained,
+    prompt: Prompt,
+    *,
+    space: ScoringSpace = "closed",
+    normalisation: Normalisation = "none",
+    trainable: bool = False,
+) -> LabelHead:
+    """The head that scores a prompt's label words.
+
+    Args:
+        pretrained: a causal model with a language-model head.
+        prompt: with an answer slot.
+        space: ``closed``: log-probabilities among the labels; ``vocabulary``: log-likelihoods of the words.
+        normalisation: of log-likelihoods, by the number of the answer's ``tokens``, or of its ``characters`` without
+            the space in front (what lm-evaluation-harness calls ``acc_norm``).
+        trainable: whether the words' rows learn.
+
+    Raises:
+        ConfigError: there is no such head or answer slot.
+    """
+    readout = answer_readout(pretrained, prompt)
+    closed = space == "closed"
+    trie = build_trie(prompt.answer_ids, pretrained.tokenizer.end_id) if closed else build_full_trie(prompt.answer_ids)
+    tokens = list(trie.token_ids)
+    lengths = {
+        "none": None,
+        "tokens": [len(ids) for ids in prompt.answer_ids],
+        "characters": [len(answer.strip()) for answer in prompt.answers],
+    }
+    return LabelHead(
+        readout.weight[tokens],
+        trie,
+        bias=None if readout.bias is None else readout.bias[tokens],
+        scaling=readout.scaling,
+        trainable=trainable,
+        vocabulary=None if closed else readout,
+        lengths=lengths[normalisation],
+    )
+
+
+def answer_readout(pretrained: Pretrained, prompt: Prompt) -> Readout:
+    """The language-model head, where there is one and an answer slot to read it at.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if pretrained.readout is None or not all(prompt.answer_ids):
         raise ConfigError(
             "head.kind 'label' and head.init 'label_words' need a causal model and a prompt with an answer slot "
-            "(prompt style 'plain' or 'chat'); use head.kind 'score' with head.init 'random'"
+            "(prompt style 'plain' or 'chat'), and a language-model head of a known form; use head.kind 'score' with "
+            "head.init 'random'"
         )
-    return pretrained.output_rows
+    return pretrained.readout
 
 
 def assemble(
-    pretrained: Pretrained, head: Head, prompt: Prompt, precision: Precision, adaptation: Adaptation, setting: Setting
+    pretrained: Pretrained,
+    head: Head,
+    prompt: Prompt,
+    precision: Precision,
+    adaptation: Adaptation,
+    setting: Setting,
+    attention: Attention = "auto",
 ) -> NeuralClassifier:
     """The classifier around a loaded model, before any training."""
-    network = build_network(pretrained, head, prompt, resolve_precision(precision, default_device()))
+    network = build_network(pretrained, head, prompt, resolve_precision(precision, default_device()), attention)
+    if adaptation != "full":  # a trunk that is saved whole keeps its numbers
+        round_frozen(network.engine.trunk, getattr(torch, network.precision))
     return NeuralClassifier(
         label_set=setting.labels,
         network=network,
@@ -105,6 +189,8 @@ def assemble(
         base=pretrained.located,
         base_hash=pretrained.located.hash(),
         adaptation=adaptation,
+        # A kernel is no part of what was learnt: the classifier answers on machines that have none.
+        attention="auto" if attention == "flash" else attention,
     )
 
 
@@ -117,14 +203,32 @@ def train_classifier(
     classifier: NeuralClassifier, train: Split, validation: Split, config: TrainingConfig, setting: Setting
 ) -> Fitted:
     """Train the trainable weights of a classifier's network and describe what happened."""
+    if setting.start is not None:
+        start_from(classifier, setting.start)
+    keep_gradients(classifier.network.engine.trunk)
     trainer = Trainer(
-        classifier.network, config, setting.seed, setting.progress, setting.log, max_seconds=setting.max_seconds
+        classifier.network,
+        config,
+        setting.seed,
+        setting.progress,
+        setting.log,
+        max_seconds=setting.max_seconds,
+        checkpoints=setting.checkpoints,
     )
     trainable, total = classifier.network.n_parameters()
-    done = trainer.fit(encode_rows(train, classifier), encode_rows(validation, classifier), len(setting.labels))
+    rows = encode_rows(train, classifier)
+    rows = replace(rows, difficulty=difficulty(config.curriculum, train, rows, len(setting.labels)), soft=setting.soft)
+    done, selection = trainer.fit(rows, encode_rows(validation, classifier), len(setting.labels))
     facts = describe(classifier) | done.facts() | {"trainable_parameters": trainable, "total_parameters": total}
     facts["matrix_peak_share"] = _peak_share(classifier.network, done)
-    return Fitted(classifier, {"train": len(train), "validation": len(validation)}, facts)
+    # In longer splits the classifier packs its batches within blocks of texts, and other batches round otherwise.
+    whole = len(selection.logits) == len(validation) <= CHUNK_TEXTS
+    return Fitted(
+        classifier,
+        {"train": len(train), "validation": len(validation)},
+        facts,
+        selection.logits + classifier.offset if whole else None,
+    )
 
 
 def _peak_share(network: Network, done: Trained) -> float:
@@ -136,7 +240,7 @@ def _peak_share(network: Network, done: Trained) -> float:
 
 def describe(classifier: NeuralClassifier) -> dict[str, Any]:
     """Facts about a classifier's network for run.json."""
-    engine = classifier.network.engine
+    network, engine = classifier.network, classifier.network.engine
     return {
         "model": {
             "id": classifier.base.name,
@@ -146,5 +250,8 @@ def describe(classifier: NeuralClassifier) -> dict[str, Any]:
         "template": classifier.prompt.describe(),
         "engine": engine.path,
         "engine_reason": engine.reason,
-        "precision": classifier.network.precision,
+        **({"attention_kernel": engine.flash.name} if engine.flash else {}),
+        "prefix_cache": network.describe_cache(),
+        "batch_tokens": network.batch_tokens,
+        "precision": network.precision,
     }

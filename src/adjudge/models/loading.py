@@ -17,6 +17,7 @@ from adjudge.core.errors import ConfigError, ModelNotFoundError, nearest
 from adjudge.core.hashing import hash_file, hash_json
 from adjudge.core.packages import package_file
 from adjudge.models.catalog import MODELS, Kind, ModelInfo, find_model
+from adjudge.models.readout import Readout, find_readout
 from adjudge.models.tokenizer import ModelTokenizer
 
 _WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json")
@@ -186,21 +187,27 @@ def load_tokenizer(located: Located) -> ModelTokenizer:
 
 @dataclass
 class Pretrained:
-    """A loaded model: its trunk, and the language-model head's weight where it has one.
+    """A loaded model: its trunk, and the language-model head where it has one.
 
     Attributes:
         located: where it came from.
         kind: encoder or causal.
         trunk: the model without any head; gives hidden states ``[B, T, H]``.
-        output_rows: the language-model head's weight ``[V, H]`` (causal models that come with one), else None.
+        readout: how it reads words' scores off states (causal models that come with a head whose form is known),
+            else None.
         tokenizer: its tokenizer.
     """
 
     located: Located
     kind: Kind
     trunk: nn.Module
-    output_rows: torch.Tensor | None
+    readout: Readout | None
     tokenizer: ModelTokenizer
+
+    @property
+    def output_rows(self) -> torch.Tensor | None:
+        """The language-model head's weight ``[V, H]``, or None."""
+        return None if self.readout is None else self.readout.weight
 
     @property
     def hidden_size(self) -> int:
@@ -243,7 +250,7 @@ def load_pretrained(
     head_names = {name for name, module in model.named_modules() if module is head}
     # Checkpoints of text embedders hold the trunk alone; that will do, as long as nobody asks for label words.
     _refuse_random_weights(located, {name for name in missing if name.rpartition(".")[0] not in head_names})
-    return Pretrained(located, kind, model.base_model, None if missing else head.weight.detach(), tokenizer)
+    return Pretrained(located, kind, model.base_model, None if missing else find_readout(model), tokenizer)
 
 
 def _from_pretrained(auto_model: Any, located: Located, **options: Any) -> tuple[Any, set[str]]:

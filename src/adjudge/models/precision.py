@@ -8,16 +8,18 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
-Resolved = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Resolved = Literal["float32", "bfloat16", "float16"]
+WeightsType = Literal["float32", "bfloat16", "float16"]
+"""What a trunk's weights are saved in."""
 
 
 def resolve_precision(wanted: Precision, device: torch.device) -> Resolved:
-    """``auto`` is bfloat16 on GPUs and CPUs with units for it, else float32; anything else is taken as said."""
+    """``auto`` is bfloat16 where there are units for it, else float16 on a GPU and float32 on a CPU."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return "bfloat16" if cpu_has_bfloat16() else "float32"
 
 
@@ -31,10 +33,13 @@ def cpu_has_bfloat16() -> bool:
 
 
 def compute(precision: Resolved, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to the precision: weights stay float32, matrix products run in it."""
+    """Autocast to the precision: weights stay float32, matrix products run in it.
+
+    Gradients of float16 need a scaled loss (`adjudge.train.optimizers.gradient_scaler`).
+    """
     if precision == "float32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 def default_device() -> torch.device:

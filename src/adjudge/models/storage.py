@@ -19,7 +19,9 @@ CLASSIFIERS: Registry[Callable[[Path], Classifier]] = Registry(
     {
         "majority": Entry("adjudge.models.majority:MajorityClassifier.load", "label shares"),
         "tfidf": Entry("adjudge.models.tfidf:TfidfClassifier.load", "n-grams and a linear layer"),
+        "ensemble": Entry("adjudge.models.ensemble:EnsembleClassifier.load", "several classifiers that vote"),
         "neural": Entry("adjudge.models.neural:NeuralClassifier.load", "a model with a score or a label head"),
+        "sequence": Entry("adjudge.models.sequence:SequenceClassifier.load", "a model with a head of its own"),
     },
 )
 

@@ -14,13 +14,23 @@ from adjudge.models.precision import Resolved
 
 _SIZE = 1024
 _REPEATS = 5
+# Operations a second. Hardware units of a single core give several times as many in any format.
+_EMULATED_BELOW = 2e9
 
 
 @lru_cache(maxsize=8)
 def matrix_peak(device: str, precision: Resolved) -> float:
-    """Operations a second of a large matrix product on this device, the best of a few. Measured once a process."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    matrix = torch.ones(_SIZE, _SIZE, dtype=dtype, device=device)
+    """Operations a second of a large matrix product on this device, the best of a few. Measured once a process.
+
+    Where a small product shows that the format is emulated (float16 on most CPUs), a large one would take minutes.
+    """
+    small = _product_rate(_SIZE // 4, device, precision)
+    return small if small < _EMULATED_BELOW else _product_rate(_SIZE, device, precision)
+
+
+def _product_rate(size: int, device: str, precision: Resolved) -> float:
+    dtype: torch.dtype = getattr(torch, precision)
+    matrix = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(_REPEATS):
         began = time.perf_counter()
@@ -28,7 +38,7 @@ def matrix_peak(device: str, precision: Resolved) -> float:
         if product.is_cuda:
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - began)
-    return 2 * _SIZE**3 / best
+    return 2 * size**3 / best
 
 
 def operations_per_token(network: Network) -> tuple[float, float]:
@@ -38,11 +48,16 @@ def operations_per_token(network: Network) -> tuple[float, float]:
     its own gradient where it learns itself: 4 for frozen weights, 6 for trained ones. Attention products and
     recomputation are not counted, so shares of the peak are lower bounds.
     """
-    weights = list(_matrices(network.engine.trunk))
+    return trunk_operations(network.engine.trunk)
+
+
+def trunk_operations(trunk: nn.Module) -> tuple[float, float]:
+    """As `operations_per_token`, of a trunk that may be on the meta device."""
+    weights = list(_matrices(trunk))
     forward = 2.0 * sum(size for _, size, _ in weights)
     learning = [depth for depth, _, learns in weights if learns]
     lowest = min(learning, default=float("inf"))
-    if any(parameter.requires_grad for parameter in _embeddings(network.engine.trunk)):
+    if any(parameter.requires_grad for parameter in _embeddings(trunk)):
         lowest = -1
     backward = 2.0 * sum(size for depth, size, _ in weights if depth >= lowest)
     own = 2.0 * sum(size for _, size, learns in weights if learns)

@@ -17,6 +17,8 @@ from adjudge.core.errors import ConfigError
 TEMPLATE_DATE = "01 Jan 2025"
 _FIXED_DATE = f"{{% macro strftime_now(format) %}}{TEMPLATE_DATE}{{% endmacro +%}}"
 _PROBE = "x"
+# How chat templates of reasoning models call their switch.
+_THINKING = "enable_thinking"
 
 
 class ModelTokenizer:
@@ -82,7 +84,22 @@ class ModelTokenizer:
                 return int(found)
         return 0
 
-    def render_chat(self, system: str, user: str) -> str:
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Every id that stands for no text: the special tokens, of which each ends a reply."""
+        added = self._tokenizer.added_tokens_decoder.items()
+        return frozenset(self._tokenizer.all_special_ids) | {i for i, token in added if token.special}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for, its spaces untouched."""
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    @property
+    def has_thinking_switch(self) -> bool:
+        """See `adjudge.prompts.tokenizer.Tokenizer.has_thinking_switch`."""
+        return self.has_chat_template and _THINKING in self._tokenizer.get_chat_template()
+
+    def render_chat(self, system: str, user: str, turns: Sequence[tuple[str, str]] = ()) -> str:
         """Render a conversation with an explicit system prompt (an empty one included: none is added silently).
 
         A template that refuses or ignores a system role gets its text in front of the user's.
@@ -91,6 +108,7 @@ class ModelTokenizer:
 
         template = self._tokenizer.get_chat_template()
         template = _FIXED_DATE + template if "strftime_now" in template else template
+        options = {_THINKING: False} if self.has_thinking_switch else {}
 
         def render(messages: list[dict[str, str]]) -> str:
             return str(
@@ -100,18 +118,33 @@ class ModelTokenizer:
                     tokenize=False,
                     add_generation_prompt=True,
                     date_string=TEMPLATE_DATE,
+                    **options,
                 )
             )
 
+        conversation = [
+            {"role": role, "content": content}
+            for turn in turns
+            for role, content in zip(("user", "assistant"), turn, strict=True)
+        ]
+        conversation.append({"role": "user", "content": user})
+
         with suppress(TemplateError):
-            rendered = render([{"role": "system", "content": system}, {"role": "user", "content": user}])
+            rendered = render([{"role": "system", "content": system}, *conversation])
             if system.strip() in rendered:
                 return rendered
-        return render([{"role": "user", "content": f"{system}\n\n{user}" if system else user}])
+        if system:
+            conversation[0] = {"role": "user", "content": f"{system}\n\n{conversation[0]['content']}"}
+        return render(conversation)
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Number of tokens of each text, ``[N]``, without special tokens: a `TokenCounter`."""
         return np.array([len(ids) for ids in self.encode_texts(texts)], dtype=np.int64)
+
+    @property
+    def transformers(self) -> Any:
+        """The tokenizer as Transformers knows it, for export."""
+        return self._tokenizer
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer's files (JSON and the chat template)."""

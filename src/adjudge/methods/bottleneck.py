@@ -1,0 +1,45 @@
+"""`bottleneck`: small networks with a residual behind the halves of each layer (Houlsby et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from adjudge.core.types import Split
+from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
+from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.bottleneck import Nonlinearity, add_bottlenecks
+from adjudge.models.loading import Pretrained
+from adjudge.models.seeding import seeded_torch
+
+
+class BottleneckConfig(AdaptedConfig):
+    """Options of `bottleneck`."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    placement: Literal["houlsby", "pfeiffer"] = Field(
+        "pfeiffer", description="houlsby: behind attention and MLP; pfeiffer: behind the MLP alone"
+    )
+    reduction: int = Field(16, ge=1, description="the bottleneck's width is the hidden size over this")
+    nonlinearity: Nonlinearity = Field("gelu", description="relu, gelu or silu")
+    training: AdapterTraining = Field(default_factory=AdapterTraining, description="the training loop")
+
+
+def fit(train: Split, validation: Split, config: BottleneckConfig, setting: Setting) -> Fitted:
+    """Train the bottlenecks and the head."""
+
+    def adapt(pretrained: Pretrained) -> Adapted:
+        anatomy = study(pretrained.trunk)
+        before = anatomy.attention_outputs if config.placement == "houlsby" else ()
+        targets = [*before, *anatomy.mlp_outputs]
+        width = max(1, pretrained.hidden_size // config.reduction)
+        with seeded_torch(setting.seed, "init"):
+            add_bottlenecks(pretrained.trunk, targets, width=width, nonlinearity=config.nonlinearity)
+        return Adapted("bottleneck", targets, facts={"bottleneck_width": width})
+
+    return fit_adapted(train, validation, config, setting, adapt)
+
+
+METHOD = Method("bottleneck", BottleneckConfig, fit)

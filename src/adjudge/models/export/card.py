@@ -1,0 +1,151 @@
+"""The model card of an exported folder: what it is, how good it is, on what, what it must not be used for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_NOT_STATED = "not stated; ask whoever gave you the data before you pass the model on"
+_METRICS = ("accuracy", "macro_f1", "weighted_f1", "mcc", "log_loss", "brier", "ece")
+_FORMS = {
+    "sequence": "`AutoModelForSequenceClassification`; the tokenizer puts the prompt around each text, and the "
+    "temperature is in the head, so softmax of the logits is the calibrated probability",
+    "states": "`AutoModel` and the score layer in `head.safetensors`: the architecture's own classification head "
+    "computes another function",
+    "causal": "`AutoModelForCausalLM`; the label words are scored at the answer slot (`prompt.json`)",
+    "adapter": "a PEFT adapter; the base model is named in `adapter_config.json` and must be at hand",
+    "onnx": "an ONNX graph with the head and the temperature inside: ids and mask in, probabilities out",
+    "gguf": "a GGUF file of the whole causal language model",
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What the check of an export found, in a fresh process.
+
+    Attributes:
+        rows: texts of the probe.
+        largest_difference: of a probability, between the exported files and the run's classifier.
+        tolerance: what is allowed.
+    """
+
+    rows: int
+    largest_difference: float
+    tolerance: float
+
+
+def model_card(
+    form: str,
+    record: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    parity: Parity,
+    data_license: str | None = None,
+    script: str | None = None,
+) -> str:
+    """The card as Markdown with the front matter that model hubs read.
+
+    Args:
+        form: a key of the forms above.
+        record: the run's ``run.json``.
+        metrics: its ``metrics.json``.
+        parity: of the exported files.
+        data_license: of the training data, as the user states it.
+        script: the source of the folder's own script, shown as the example.
+    """
+    base = record["model"] or {}
+    front = {
+        "license": base.get("license") or "unknown",
+        "base_model": base.get("id"),
+        "pipeline_tag": "text-classification",
+        "library_name": "peft" if form == "adapter" else "transformers",
+        "tags": ["text-classification", "adjudge"],
+    }
+    parts = [
+        "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items() if value) + "---\n",
+        f"# {record['task']['name']}: {record['display']}\n",
+        f"A text classifier made with adjudge. Form: {_FORMS[form]}.\n",
+        _answers(record),
+        _numbers(metrics),
+        _data(record, data_license),
+        _model(record),
+        _limits(record, metrics),
+        f"## Checked\n\nThe exported files, loaded in a fresh process, agree with the run on {parity.rows} texts: the "
+        f"largest difference of a probability is {parity.largest_difference:.1e} (allowed {parity.tolerance:g}).\n",
+    ]
+    if script is not None:
+        parts.append(f"## Use\n\n`predict.py`, which was run for the check above:\n\n```python\n{script}```\n")
+    return "\n".join(parts)
+
+
+def _answers(record: Mapping[str, Any]) -> str:
+    labels, template = record["task"]["labels"], record.get("template")
+    lines = ["## What it answers\n", f"One of {len(labels)} labels, with probabilities:\n"]
+    described = (record["config"]["task"].get("labels") or {}) if record["config"].get("task") else {}
+    for i, label in enumerate(labels):
+        said = (described.get(label) or {}).get("description")
+        lines.append(f"- {i}: `{label}`{f' ({said})' if said else ''}")
+    lines.append(f"\nTemperature, fitted on validation: {record['calibration']['temperature']:.6g}.\n")
+    if template:
+        lines.append(f"Prompt ({template['kind']}, at most {template['max_tokens']} tokens; only text is cut):\n")
+        lines.append("\n".join(f"    {line}" for line in template["text"].splitlines()) + "\n")
+        words = template.get("answers") or []
+        if list(words) != list(labels):
+            lines.append(f"Answer words: {', '.join(f'`{word}`' for word in words)}.\n")
+    return "\n".join(lines)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> str:
+    splits = [name for name in ("validation", "test") if name in metrics]
+    lines = ["## How good it is\n", "With 95% intervals where there are any; of the run that was exported.\n"]
+    lines += [f"| metric | {' | '.join(splits)} |", f"| --- |{' ---: |' * len(splits)}"]
+    for name in _METRICS:
+        if any(name in metrics[split] for split in splits):
+            lines.append(f"| {name} | {' | '.join(_cell(metrics[split], name) for split in splits)} |")
+    rows = ", ".join(f"{name} {metrics[name]['n']:,} rows" for name in splits)
+    return "\n".join([*lines, f"\nMeasured on {rows}.\n"])
+
+
+def _cell(metrics: Mapping[str, Any], name: str) -> str:
+    value, interval = metrics.get(name), (metrics.get("intervals") or {}).get(name)
+    if value is None:
+        return "–"
+    low, high = interval or (None, None)
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _data(record: Mapping[str, Any], data_license: str | None) -> str:
+    lines = ["## Data\n", "| split | rows | source | SHA-256 |", "| --- | ---: | --- | --- |"]
+    for name, split in record["data"]["splits"].items():
+        lines.append(f"| {name} | {split['rows']:,} | {split['source'] or '–'} | `{split['hash'][:16]}` |")
+    accepted = ", ".join(record["data"].get("accepted") or []) or "none"
+    lines.append(f"\nErrors of the data that were accepted knowingly: {accepted}.")
+    lines.append(f"Licence of the data: {data_license or _NOT_STATED}.\n")
+    return "\n".join(lines)
+
+
+def _model(record: Mapping[str, Any]) -> str:
+    base = record["model"] or {}
+    lines = ["## Model\n", f"- base: `{base.get('id')}`"]
+    lines.append(f"- licence of the base: {base.get('license') or 'not known here; see where the base came from'}")
+    if base.get("hash"):
+        lines.append(f"- SHA-256 of the base's files: `{base['hash'][:16]}`")
+    lines.append(f"- method: `{record['method']}`, seed {record['seed']}, config `{record['config_hash'][:16]}`")
+    versions = record.get("versions") or {}
+    named = ", ".join(f"{name} {versions[name]}" for name in ("adjudge", "torch", "transformers") if name in versions)
+    return "\n".join([*lines, f"- made with: {named}\n"])
+
+
+def _limits(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    best = metrics.get("test") or metrics.get("validation") or {}
+    weakest = sorted((best.get("per_class") or {}).items(), key=lambda item: item[1].get("f1", 0.0))[:3]
+    lines = ["## Limits\n", "- It answers with one of its labels whatever the text is; it does not know other topics."]
+    lines.append("- The numbers hold for texts like those of the test split, and for no others.")
+    if best.get("truncated_share"):
+        lines.append(f"- {best['truncated_share']:.1%} of those texts were longer than it reads and were cut.")
+    for label, scores in weakest:
+        lines.append(f"- Among the weakest labels: `{label}`, F1 {scores.get('f1', 0.0):.3f}.")
+    if "test" not in metrics:
+        lines.append("- There was no test split: the numbers come from rows that choices were made on.")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,19 @@
+"""Texts (a JSON list on standard input) to probabilities (JSON on standard output), with plain Transformers."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = Path(__file__).parent
+tokenizer = AutoTokenizer.from_pretrained(folder)  # puts the prompt around each text
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+
+probabilities: list[list[float]] = []
+for text in json.load(sys.stdin):
+    batch = tokenizer([text], truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        probabilities += model(**batch).logits.softmax(dim=-1).tolist()  # the temperature is in the weights
+json.dump(probabilities, sys.stdout)
