@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from adjudge.core.runs import Run
-from adjudge.experiment import execute
+from adjudge.experiment import derived, execute
 from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
 from adjudge.experiment.verify import RoundTrip
+from tests.experiment.tiny_runs import TinyRuns, make_tiny_runs
 
 GOOD = ["good", "great", "lovely", "fine", "superb", "happy", "excellent", "nice", "warm", "bright"]
 BAD = ["bad", "awful", "poor", "sad", "terrible", "broken", "cold", "dull", "nasty", "grim"]
@@ -34,7 +35,8 @@ def make_reviews(rows: int, seed: int = 0) -> pl.DataFrame:
 @pytest.fixture
 def fast_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the fresh process out where a test is about something else (it has tests of its own)."""
-    monkeypatch.setattr(execute, "verify_saved", lambda *_, **__: RoundTrip(1, 0.0, 1e-5))
+    for module in (execute, derived):
+        monkeypatch.setattr(module, "verify_saved", lambda *_, **__: RoundTrip(1, 0.0, 1e-5))
 
 
 @pytest.fixture
@@ -55,6 +57,12 @@ def tfidf_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (outcome,) = run_recipe(load_recipe(folder / "reviews.yaml"), runs=folder / "runs")
     assert outcome.status == "complete", outcome.error
     return Run(outcome.folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    """Runs that others are made from. Tests must not change them."""
+    return make_tiny_runs(tmp_path_factory.mktemp("tiny-runs"), make_reviews(60))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
 from adjudge.experiment.sklearn_face import TextClassifier
 from adjudge.methods import METHODS
+from adjudge.models.network import Network
 from tests.tiny_models import tiny_bert, tiny_llama
 
 
@@ -44,6 +45,25 @@ def test_networks_run_and_answer_the_same_in_a_fresh_process(recipe_file, tmp_pa
     assert answer["probabilities"]["pos"] == pytest.approx(row["prob_pos"], abs=1e-5)
 
 
+@pytest.mark.usefixtures("fast_verify")
+def test_no_text_of_validation_is_predicted_twice_with_the_same_weights(recipe_file, tmp_path, monkeypatch):
+    """Neither after training, whose last evaluation did it, nor for a zero-shot model that was calibrated on it."""
+    llama = str(tiny_llama(tmp_path / "llama"))
+    training = {"epochs": 1.0, "evaluations_per_epoch": 1}
+    methods = [{"kind": "zero_shot", "model": llama}, {"kind": "lora", "model": llama, "training": training}]
+    predicted, predict = [], Network.predict_logits
+
+    def counting(self, encoded, *rest):
+        predicted.append(len(encoded))
+        return predict(self, encoded, *rest)
+
+    monkeypatch.setattr(Network, "predict_logits", counting)
+    outcomes = run_recipe(load_recipe(recipe_file(methods=methods)), runs=tmp_path / "runs")
+    rows = Run(outcomes[0].folder).record()["data"]["splits"]
+    validation, test = rows["validation"]["rows"], rows["test"]["rows"]
+    assert predicted == [validation, 1, test, validation, test]
+
+
 def test_a_model_that_cannot_be_had_stops_the_recipe_before_anything_is_written(recipe_file, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "empty").mkdir()
@@ -65,6 +85,6 @@ def test_nested_options_are_parameters_of_the_scikit_learn_face():
 
 def test_the_starters_epochs_are_the_methods_defaults():
     epochs = {work.method: work.epochs for work in starter._WORK}
-    assert list(epochs) == list(METHODS)
+    assert list(epochs) == ["majority", "tfidf", "embedding", "zero_shot", "full", "lora"]
     for method in ("full", "lora"):
         assert epochs[method] == METHODS.load(method).config().training.epochs
