@@ -35,10 +35,10 @@ demo: $(READY)  ## the main job on a real small model and real reviews (SHORT=1:
 	$(BIN)/adjudge demo $(if $(filter-out 0 no,$(SHORT)),--short)
 
 test: $(DEV)  ## all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-fast: $(DEV)  ## the tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
 
 lint: style types imports  ## all three of these:
 
@@ -56,14 +56,20 @@ format: $(DEV)  ## rewrite the files in the agreed style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# make bench lists the benchmarks; make bench NAME=data_gate ARGS="--rows 10000" runs one.
-bench: $(DEV)  ## list the benchmarks, or run one: make bench NAME=…
-	$(if $(NAME),$(BIN)/python benchmarks/$(NAME).py $(ARGS),@awk 'FNR == 1 { gsub("\"\"\"", ""); \
-	  split(FILENAME, part, "[/.]"); printf "make bench NAME=%-18s %s\n", part[2], $$0 }' benchmarks/*.py)
+# All of them in order, about 40 minutes on two cores: make bench DATA=FOLDER   (train.txt, val.txt, test.txt)
+# One of them: make bench NAME=data_gate ARGS="--rows 10000". Peers get environments of their own, made at first use.
+BENCHMARKS := train_cpu train_cpu_encoder score_cpu time_to_accuracy scaling gpu data_gate
+ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu
+
+bench: $(DEV)  ## the benchmarks, in order (DATA=FOLDER of the emotion rows), or one: make bench NAME=…
+	@for name in $(or $(NAME),$(BENCHMARKS)); do \
+	  case " $(ON_DATA) " in *" $$name "*) data="$(if $(DATA),--data $(DATA))";; *) data="";; esac; \
+	  echo "$$name"; $(BIN)/python benchmarks/$$name.py $$data $(ARGS) || failed=1; \
+	done; test -z "$$failed"
 
 # The oldest versions that pyproject.toml allows for what changes most; in an environment of its own.
 test-oldest: .venv-oldest/ready  ## the fast tests with the oldest torch, transformers and others
-	.venv-oldest/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -m "not slow"
 
 .venv-oldest/ready: requirements/oldest.txt pyproject.toml requirements/embedded.txt
 	$(PYTHON) -m venv .venv-oldest

@@ -1,0 +1,49 @@
+"""The options that all benchmarks share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from environments import VARIABLE, default_root
+from rounds import Contender, Plan
+
+
+def benchmark_parser(text: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """A parser with the shared options; ``text`` is the program's documentation."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of train.txt, val.txt and test.txt")
+    parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default %(default)s)")
+    threads = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--threads", type=int, default=threads, help="of every contender (default: cores, %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these contenders (default: all)")
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=default_root(),
+        help=f"folder of the peers' virtual environments, made at first use (default: ${VARIABLE}, here %(default)s)",
+    )
+    parser.add_argument("--no-record", action="store_true", help="print only; nothing is appended to results/")
+    return parser
+
+
+def plan_of(options: argparse.Namespace, scratch: Path, *, amount: int, warm: int) -> Plan:
+    """The rounds that the options ask for."""
+    return Plan(options.rounds, amount, warm, options.threads, options.environments, scratch)
+
+
+def pick(contenders: Sequence[Contender], only: Sequence[str] | None) -> list[Contender]:
+    """The contenders that ``--only`` names.
+
+    Raises:
+        SystemExit: it names one that does not exist.
+    """
+    names = [contender.name for contender in contenders]
+    unknown = sorted(set(only or ()) - set(names))
+    if unknown:
+        raise SystemExit(f"--only: there is no contender {', '.join(unknown)}; there are {', '.join(names)}")
+    return [contender for contender in contenders if not only or contender.name in only]
