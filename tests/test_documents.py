@@ -49,7 +49,7 @@ def call(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess
 
 
 def test_blocks_are_found() -> None:
-    assert len(DOCUMENTS) == 6
+    assert len(DOCUMENTS) == 9
     assert len(blocks("sh run")) == 1
     assert len(blocks("python")) == 2
 
@@ -85,7 +85,7 @@ def test_yaml_blocks_are_valid_tasks_and_recipes(tmp_path: Path) -> None:
     from adjudge.core.task import Data, Task
     from adjudge.experiment.recipe import load_recipe, plan
 
-    found = {"task": 0, "recipe": 0, "data": 0}
+    found = {"task": 0, "recipe": 0, "data": 0, "training": 0}
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     (tasks / "reviews.yaml").write_text("name: reviews\ndata: {train: reviews.csv}\n", encoding="utf-8")
@@ -97,13 +97,16 @@ def test_yaml_blocks_are_valid_tasks_and_recipes(tmp_path: Path) -> None:
             recipe.parent.mkdir(exist_ok=True)
             recipe.write_text(code, encoding="utf-8")
             assert len(plan(load_recipe(recipe))) == 7
+        elif "training" in value:
+            found["training"] += 1
+            validate(METHODS.load("lora").config, {"kind": "lora", **value}, document)
         elif "name" in value:
             found["task"] += 1
             validate(Task, value, document)
         else:
             found["data"] += 1
             validate(Data, value["data"], document)
-    assert found == {"task": 1, "recipe": 1, "data": 2}
+    assert found == {"task": 1, "recipe": 1, "data": 2, "training": 1}
 
 
 def test_guides_name_every_method_and_every_finding() -> None:

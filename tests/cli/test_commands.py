@@ -23,7 +23,10 @@ from adjudge.core.runs import Run
 from adjudge.methods import METHODS, MethodConfig
 from tests.cli.conftest import BAD, GOOD, Call, Project, contents, reviews, write_csv
 
-COMMANDS = ("demo", "init", "check", "run", "compare", "evaluate", "predict", "verify", "show", "methods", "models")
+COMMANDS = (
+    "demo", "init", "check", "plan", "tune", "run", "compare", "evaluate", "predict", "verify", "show",
+    "merge", "combine", "ensemble", "distil", "export", "import", "methods", "models",
+)  # fmt: skip
 
 
 def answer_json(text: str) -> dict[str, object]:

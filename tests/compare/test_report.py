@@ -146,7 +146,7 @@ def test_a_run_that_is_always_right_and_one_without_costs_are_fine(tmp_path: Pat
 
 
 def test_the_same_runs_give_the_same_bytes(html: str, realistic: Comparison, realistic_runs: list[Run]) -> None:
-    report_module._environment.cache_clear()
+    report_module.environment.cache_clear()
     assert render_report(realistic, realistic_runs) == html
 
 

@@ -86,6 +86,12 @@ def test_unparsed_answer_is_wrong_and_never_replaced_by_a_guess():
     assert found["log_loss"] == pytest.approx(-np.log([0.6, 0.7, 0.2, 1 / 3]).mean())
 
 
+def test_confidence_is_the_probability_of_what_was_answered_also_against_the_scores():
+    # Answers at 0.6 (right), 0.7 (right), 0.2 (right), and none, which is 1/3 and wrong; four bins of one row each.
+    found = classification_metrics(GOLD, PROBS, list("abc"), predicted=np.array([0, 1, 2, NO_ANSWER]), bins=20)
+    assert found["ece"] == pytest.approx(((1 - 0.6) + (1 - 0.7) + (1 - 0.2) + 1 / 3) / 4)
+
+
 def test_all_answers_missing_gives_zeros():
     found = classification_metrics(GOLD, PROBS, list("abc"), predicted=np.full(4, NO_ANSWER))
     assert found["accuracy"] == found["macro_f1"] == found["mcc"] == found["top_k"]["3"] == 0.0

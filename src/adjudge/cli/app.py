@@ -14,7 +14,26 @@ import typer
 from typer.main import get_command
 
 from adjudge import __version__
-from adjudge.cli import check, compare, demo, evaluate, init, methods, models, predict, show, verify
+from adjudge.cli import (
+    check,
+    combine,
+    compare,
+    demo,
+    distil,
+    ensemble,
+    evaluate,
+    export,
+    import_,
+    init,
+    merge,
+    methods,
+    models,
+    plan,
+    predict,
+    show,
+    tune,
+    verify,
+)
 from adjudge.cli import run as run_command
 from adjudge.cli.screen import complain, quiet_libraries, show_warning
 from adjudge.core.errors import AdjudgeError, AdjudgeWarning
@@ -44,15 +63,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 START, WORK, USE, LOOK = "Start here", "From data to a choice", "Use the choice", "What there is"
+MAKE = "Make one model of another"
 app.command("demo", epilog=demo.EPILOG, rich_help_panel=START)(demo.demo)
 app.command("init", epilog=init.EPILOG, rich_help_panel=START)(init.init)
 app.command("check", epilog=check.EPILOG, rich_help_panel=WORK)(check.check)
+app.command("plan", epilog=plan.EPILOG, rich_help_panel=WORK)(plan.plan)
+app.command("tune", epilog=tune.EPILOG, rich_help_panel=WORK)(tune.tune)
 app.command("run", epilog=run_command.EPILOG, rich_help_panel=WORK)(run_command.run)
 app.command("compare", epilog=compare.EPILOG, rich_help_panel=WORK)(compare.compare)
 app.command("evaluate", epilog=evaluate.EPILOG, rich_help_panel=WORK)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG, rich_help_panel=USE)(predict.predict)
 app.command("verify", epilog=verify.EPILOG, rich_help_panel=USE)(verify.verify)
 app.command("show", epilog=show.EPILOG, rich_help_panel=USE)(show.show)
+app.command("merge", epilog=merge.EPILOG, rich_help_panel=MAKE)(merge.merge)
+app.command("combine", epilog=combine.EPILOG, rich_help_panel=MAKE)(combine.combine)
+app.command("ensemble", epilog=ensemble.EPILOG, rich_help_panel=MAKE)(ensemble.ensemble)
+app.command("distil", epilog=distil.EPILOG, rich_help_panel=MAKE)(distil.distil)
+app.command("export", epilog=export.EPILOG, rich_help_panel=MAKE)(export.export)
+app.command("import", epilog=import_.EPILOG, rich_help_panel=MAKE)(import_.import_)
 app.command("methods", epilog=methods.EPILOG, rich_help_panel=LOOK)(methods.methods)
 app.command("models", epilog=models.EPILOG, rich_help_panel=LOOK)(models.models)
 

@@ -79,7 +79,14 @@ def metrics_table(metrics: dict[str, Any]) -> Any:
         for name in names
         if any(name in metrics[split] for split in splits)
     ]
+    if any(metrics[split].get("unparsed") for split in splits):
+        rows.append(("unparsed replies", *(_unparsed(metrics[split]) for split in splits)))
     return table(("metric", *splits), rows, numbers=splits)
+
+
+def _unparsed(metrics: dict[str, Any]) -> str:
+    count, rows = metrics.get("unparsed", 0), metrics["n"]
+    return f"{count:,} of {rows:,} ({count / rows:.1%})"
 
 
 def _with_interval(metrics: dict[str, Any], name: str) -> str:

@@ -134,6 +134,8 @@ def _sentence(summary: PredictSummary, output: Path) -> str:
     parts = [f"{summary.rows:,} rows", f"{summary.answered:,} labelled"]
     if summary.abstained:
         parts.append(f"{summary.abstained:,} abstained")
+    if summary.unparsed:
+        parts.append(f"{summary.unparsed:,} with a reply that is no label")
     if summary.without_text:
         parts.append(f"{summary.without_text:,} without text")
     if summary.resumed_rows:

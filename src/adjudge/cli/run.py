@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,10 +23,14 @@ EPILOG = """\
 
   adjudge run recipes/reviews.yaml
   adjudge run recipes/emotion-cpu.yaml --data ~/data/emotion
+  adjudge run recipes/emotion-llama3-8b-lora.yaml --model smollm2-135m
   adjudge run recipes/reviews.yaml --set method.training.learning_rate=1e-4 --set seeds='\\[0, 1, 2]'
+  adjudge run recipes/reviews.yaml --resume
+  adjudge run recipes/reviews-june.yaml --from runs/reviews/lora-smollm2-135m-s0-1a2b3c4d
 
 Runs that are complete with the same config are skipped; one that failed does not stop the others (exit status 1 at \
-the end). Ctrl-C marks the run interrupted; the same command goes on where it can."""
+the end). Ctrl-C marks the run interrupted; with --resume its training goes on from the last checkpoint, without \
+it the run starts anew."""
 
 STYLES = {"complete": "green", "skipped": "dim", "failed": "bold red"}
 
@@ -37,13 +42,20 @@ def run(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data files that the task names.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    model: Annotated[str | None, typer.Option(help="Run every method that takes a model with this one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints of interrupted runs.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="A complete run whose trained model is trained on.")
+    ] = None,
 ) -> int:
     """Run a recipe: check the data once, then fit, predict, save and verify every method × model × seed."""
     from adjudge.experiment.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides=settings or [], data_root=data)
-    outcomes = execute(loaded, runs)
+    loaded = load_recipe(recipe, overrides=with_model(settings, model), data_root=data)
+    outcomes = execute(loaded, runs, resume=resume, start=start)
     show_outcomes(outcomes, results())
+    if start is not None:
+        show_forgetting(outcomes, notices())
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         complain(f"{outcome.planned.name}: {outcome.error}")
@@ -52,12 +64,18 @@ def run(
     return 1 if failed else 0
 
 
-def execute(loaded: LoadedRecipe, runs: Path) -> list[Outcome]:
+def with_model(settings: Sequence[str] | None, model: str | None) -> list[str]:
+    """The ``--set`` overrides, ``--model`` among them."""
+    chosen = [] if model is None else [f"method.model={json.dumps(model, ensure_ascii=False)}"]
+    return [*(settings or []), *chosen]
+
+
+def execute(loaded: LoadedRecipe, runs: Path, *, resume: bool = False, start: Path | None = None) -> list[Outcome]:
     """Run a recipe with progress on standard error."""
     from adjudge.experiment.runner import run_recipe
 
     with progress() as shown:
-        return run_recipe(loaded, runs=runs, progress=shown, on_event=_Announcer(shown))
+        return run_recipe(loaded, runs=runs, progress=shown, on_event=_Announcer(shown), resume=resume, start=start)
 
 
 class _Announcer:
@@ -70,7 +88,8 @@ class _Announcer:
         place = f"[dim]{event.index}/{event.total}[/]"
         name = f"[bold]{escape(event.planned.name)}[/]"
         if event.outcome is None:
-            self._console.print(f"{place} {name}", soft_wrap=True)
+            resumed = " [dim]goes on from its checkpoint[/]" if event.resumed else ""
+            self._console.print(f"{place} {name}{resumed}", soft_wrap=True)
             return
         status = f"[{STYLES[event.kind]}]{event.kind}[/]"
         detail = f" in {duration(event.outcome.seconds)}" if event.kind == "complete" else ""
@@ -94,6 +113,24 @@ def show_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     print_table(console, columns, rows, numbers=columns[2:], widths={"run": names})
     if outcomes:
         console.print(f"[dim]runs: {escape(str(outcomes[0].folder.parent))}/[/]", soft_wrap=True)
+
+
+def show_forgetting(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print what each run that trained an older one on has lost or won on the older one's test rows."""
+    from adjudge.core.runs import Run
+
+    for outcome in outcomes:
+        found = {} if outcome.status == "failed" else Run(outcome.folder).record()["facts"].get("forgetting", {})
+        if "message" in found:
+            console.print(f"[dim]old test rows: {escape(found['message'])}[/]", soft_wrap=True)
+        elif found:
+            score = found["accuracy"]
+            console.print(
+                f"[dim]old test rows ({found['rows']:,}): accuracy {score['before']:.4f} before, {score['after']:.4f} "
+                f"after; 95% interval of the difference {score['low']:+.4f} to {score['high']:+.4f}, "
+                f"McNemar p = {found['mcnemar_p']:.3g}[/]",
+                soft_wrap=True,
+            )
 
 
 def _numbers(outcome: Outcome) -> tuple[str, str, str, str]:

@@ -33,7 +33,8 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
     """
     import numpy as np
 
-    from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
+    from adjudge.core.protocols import replies_of
+    from adjudge.experiment.verify import TOLERANCE, probe_texts, tolerance_of, verify_saved
     from adjudge.models import load_classifier
 
     found = one_run(run)
@@ -49,9 +50,10 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
     tolerance = tolerance_of(found.record())
     trip = verify_saved(classifier, found.path / "model", probe, tolerance=tolerance)
     by_text = {known[row]: at for at, row in enumerate(predictions["row_id"])}
-    stored = predictions[[by_text[text] for text in probe]].select([f"prob_{label}" for label in classifier.labels])
+    stored = predictions[[by_text[text] for text in probe]]
+    probs = stored.select([f"prob_{label}" for label in classifier.labels])
     again = classifier.predict_proba(probe)
-    difference = float(np.abs(stored.to_numpy().astype(np.float64) - again).max(initial=0.0))
+    difference = float(np.abs(probs.to_numpy().astype(np.float64) - again).max(initial=0.0))
     console = results()
     console.print(
         f"fresh process: largest difference {trip.largest_difference:.2g} on {trip.rows} texts "
@@ -63,5 +65,14 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
             f"{found.path}: a probability of the saved model differs by {difference:.3g} from {split}.parquet, "
             f"allowed {FILE_FACTOR * tolerance:g}; the model is not the one that was measured"
         )
+    replies = replies_of(classifier, probe)
+    if replies is not None:
+        different = sum(reply.label != label for reply, label in zip(replies, stored["predicted"], strict=True))
+        console.print(f"replies: {different} differ from the prediction file in what they say")
+        if different and tolerance <= TOLERANCE:
+            raise WorkError(
+                f"{found.path}: {different} of {len(probe)} replies of the saved model say something else than "
+                f"{split}.parquet; the model is not the one that was measured"
+            )
     console.print("[bold green]verified[/]: the saved model answers as it was measured")
     return 0

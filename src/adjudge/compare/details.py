@@ -118,13 +118,13 @@ def _calibration(label: str, members: Sequence[LoadedRun], gold: IntArray, predi
         return Calibration(Markup(""), float("nan"), float("nan"))
     after = np.concatenate([m.test.probs for m in members])[answered]
     before = softmax(np.concatenate([m.test.logits for m in members])[answered])
-    found = [_bins(probs, correct) for probs in (before, after)]
+    found = [_bins(probs[np.arange(len(correct)), predicted[answered]], correct) for probs in (before, after)]
     title = f"{label}: accuracy by confidence, before and after calibration"
     return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1])
 
 
-def _bins(probs: FloatArray, correct: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Bins, float]:
-    table = reliability(probs.max(axis=1), correct, BINS)
+def _bins(confidence: FloatArray, correct: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Bins, float]:
+    table = reliability(confidence, correct, BINS)
     filled = table.count > 0
     bins = Bins(
         confidence=tuple(table.confidence[filled].tolist()),
@@ -217,6 +217,7 @@ def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
             f"{(m.record.get('calibration') or {}).get('temperature', 1.0):.3g}" for m in members
         ),
         "texts shortened": f"{group.truncated:.1%} of the test rows",
+        "replies unparsed": f"{group.unparsed:.1%} of the test rows" if group.unparsed else None,
     }
     for name, source in (("option", (record["config"].get("method") or {})), ("fact", record.get("facts") or {})):
         values |= {f"{name}: {key}": item for key, item in _leaves(source) if key.split(".")[0] not in SHOWN_ELSEWHERE}

@@ -49,6 +49,7 @@ def make_group(label: str, members: Sequence[LoadedRun], options: CompareOptions
         labels_used={key: int(value) for key, value in used.items()},
         truncated=statistics.fmean(shortened),
         on_front=False,
+        unparsed=statistics.fmean(m.test.unparsed / len(m.test.gold) for m in members),
     )
 
 

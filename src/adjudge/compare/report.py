@@ -17,7 +17,7 @@ from adjudge.compare.fairness import LoadedRun, load_fair
 from adjudge.compare.groups import members_by_label
 from adjudge.compare.mistakes import confident_mistakes
 from adjudge.compare.results import Comparison
-from adjudge.compare.tables import p_text, standing
+from adjudge.compare.tables import any_unparsed, p_text, standing
 from adjudge.core.atomic import write_text
 from adjudge.core.errors import WorkError
 from adjudge.core.runs import Run
@@ -43,7 +43,7 @@ def render_report(comparison: Comparison, runs: Sequence[Run], *, texts: bool = 
     members = members_by_label(loaded)
     chosen = comparison.chosen.label
     details = [details_of(group, members[group.label]) for group in comparison.groups]
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         comparison=comparison,
         title=title or f"Which model for {comparison.task}?",
@@ -83,15 +83,16 @@ def write_report(
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates with their filters; everything that comes from data is escaped."""
+    made = Environment(
         loader=PackageLoader("adjudge.compare"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "points": signed_points,
         "margin": points,
         "p": p_text,
@@ -99,14 +100,15 @@ def _environment() -> Environment:
         "score": lambda value: f"{value:.3f}",
         "count": lambda value: f"{value:,}",
     }
-    environment.globals |= {
+    made.globals |= {
         "cost": write_cost,
         "cost_titles": {name: item.title for name, item in COSTS.items()},
         "metric_names": METRIC_NAMES,
         "standing": standing,
+        "any_unparsed": any_unparsed,
         "mark_of": figures.mark_of,
     }
-    return environment
+    return made
 
 
 def _checks(loaded: Sequence[LoadedRun]) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ class Group:
         costs: key of ``cost`` -> mean over the seeds; None where a run does not have it.
         truncated: share of test rows whose text was shortened.
         on_front: no other method is at least as good and as cheap, and better in one of the two.
+        unparsed: share of test rows whose reply stands for no label, mean over the seeds; they count as wrong.
     """
 
     label: str
@@ -87,6 +88,7 @@ class Group:
     labels_used: Mapping[str, int]
     truncated: float
     on_front: bool
+    unparsed: float = 0.0
 
 
 @dataclass(frozen=True)

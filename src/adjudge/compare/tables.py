@@ -17,6 +17,11 @@ def rows(comparison: Comparison) -> list[dict[str, str]]:
     return [_row(comparison, group) for group in comparison.groups]
 
 
+def any_unparsed(comparison: Comparison) -> bool:
+    """Whether some method's replies could not all be read; only then do tables have a column for it."""
+    return any(group.unparsed for group in comparison.groups)
+
+
 def _row(comparison: Comparison, group: Group) -> dict[str, str]:
     metric, cost = comparison.options.metric, comparison.options.cost
     test = next((t for t in comparison.differences if (t.label, t.metric) == (group.label, metric)), None)
@@ -28,6 +33,7 @@ def _row(comparison: Comparison, group: Group) -> dict[str, str]:
         "test macro-F1": _mean(group.test["macro_f1"]),
         "95%": _interval(group.intervals["macro_f1"]),
         "test accuracy": _mean(group.test["accuracy"]),
+        **({"unparsed": f"{group.unparsed:.1%}"} if any_unparsed(comparison) else {}),
         f"Δ {METRIC_NAMES[metric]}, points": _difference(test),
         "p (Holm)": "–" if test is None else p_text(test.p_adjusted),
         COSTS[cost].title: write_cost(cost, group.costs.get(cost)),

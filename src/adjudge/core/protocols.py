@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from adjudge.core.types import Reply
 
 TokenCounter = Callable[[Sequence[str]], npt.NDArray[np.int64]]
 """texts ``[N]`` -> number of tokens of each, ``[N]``, before any truncation."""
@@ -50,6 +52,19 @@ class Classifier(Protocol):
 
     def save(self, path: Path) -> None:
         """Write everything that prediction needs into the folder ``path``: JSON and safetensors only."""
+
+
+@runtime_checkable
+class Replier(Protocol):
+    """A classifier that may have a head that writes. Its scores are no decision then: the reply is."""
+
+    def replies(self, texts: Sequence[str], progress: Progress | None = None) -> list[Reply] | None:
+        """What the model writes in answer to each text; None where its head scores the closed set."""
+
+
+def replies_of(classifier: Classifier, texts: Sequence[str], progress: Progress | None = None) -> list[Reply] | None:
+    """The replies that decide in place of the scores, ``N`` of them, or None where the scores decide."""
+    return classifier.replies(texts, progress) if isinstance(classifier, Replier) else None
 
 
 class Progress(Protocol):

@@ -28,7 +28,7 @@ import polars as pl
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError
 from adjudge.core.hashing import hash_text
-from adjudge.core.types import Split
+from adjudge.core.types import Reply, Split
 
 FORMAT = 1
 SPLIT_FILE = "split.json"
@@ -113,24 +113,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a classifier answered for a split: all ``[N, C]`` or ``[N]``."""
+    """What a classifier answered for a split: all ``[N, C]`` or ``[N]``.
+
+    Where there are ``replies``, they decide: the scores are those of the closed set, beside them.
+    """
 
     labels: Sequence[str]
     logits: npt.NDArray[np.float32]
     probs: npt.NDArray[np.float32]
     n_tokens: npt.NDArray[np.int64]
     truncated: npt.NDArray[np.bool_]
+    replies: Sequence[Reply] | None = None
 
 
 def prediction_table(split: Split, predicted: Predicted) -> pl.DataFrame:
     """The prediction file of a split.
 
     Columns: ``row_id``, ``text_hash``, ``n_chars``, ``n_tokens``, ``truncated``, ``gold``, ``predicted``,
-    ``parse_status`` ("scored": the closed set was scored), ``prob_<label>``, ``logit_<label>``,
-    ``meta_<column>``. Probabilities are calibrated, logits are not.
+    ``parse_status`` ("scored": the closed set was scored; "parsed", "unparsed": a reply was read, or could not be,
+    and then ``predicted`` is null), ``reply`` (what was written, where something was), ``prob_<label>``,
+    ``logit_<label>``, ``meta_<column>``. Probabilities are calibrated, logits are not; both are the closed set's.
     """
     labels = list(predicted.labels)
-    best = predicted.probs.argmax(axis=1) if len(split) else np.zeros(0, dtype=np.int64)
     columns: dict[str, Any] = {
         "row_id": list(split.row_ids),
         "text_hash": [hash_text(text) for text in split.texts],
@@ -138,13 +142,24 @@ def prediction_table(split: Split, predicted: Predicted) -> pl.DataFrame:
         "n_tokens": predicted.n_tokens.astype(np.int64),
         "truncated": predicted.truncated.astype(bool),
         "gold": list(split.labels),
-        "predicted": [labels[i] for i in best],
-        "parse_status": ["scored"] * len(split),
+        **_decided(predicted, labels),
     }
     columns |= {f"prob_{label}": predicted.probs[:, i].astype(np.float32) for i, label in enumerate(labels)}
     columns |= {f"logit_{label}": predicted.logits[:, i].astype(np.float32) for i, label in enumerate(labels)}
     columns |= {f"meta_{name}": list(values) for name, values in split.meta.items()}
     return pl.DataFrame(columns, schema_overrides={"gold": pl.String, "predicted": pl.String})
+
+
+def _decided(predicted: Predicted, labels: Sequence[str]) -> dict[str, list[str] | list[str | None]]:
+    """The columns that say what was answered: by the highest score, or by the reply and nothing else."""
+    if predicted.replies is None:
+        best = predicted.probs.argmax(axis=1) if len(predicted.probs) else []
+        return {"predicted": [labels[i] for i in best], "parse_status": ["scored"] * len(predicted.probs)}
+    return {
+        "predicted": [reply.label for reply in predicted.replies],
+        "parse_status": ["unparsed" if reply.label is None else "parsed" for reply in predicted.replies],
+        "reply": [reply.text for reply in predicted.replies],
+    }
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:

@@ -66,6 +66,14 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """What a model wrote in answer to a text, and the label read off it: None where it is not one of the set."""
+
+    text: str
+    label: str | None
+
+
+@dataclass(frozen=True)
 class Encoded:
     """One rendered prompt as token ids, its parts known by construction.
 

@@ -125,7 +125,9 @@ def classification_metrics(
     if bad is not None:
         raise ValueError(f"row {bad}: probabilities must lie in 0 to 1 and sum to 1, got {filled[bad].tolist()}")
     correct = answers == gold
-    diagram = reliability(filled.max(axis=1), correct, bins)
+    # Confidence is the probability of what was answered, which a reply may have chosen against the scores.
+    confidence = filled[np.arange(len(gold)), np.where(answered, answers, 0)]
+    diagram = reliability(confidence, correct, bins)
     ranks = _ranks(filled, gold)
     return {
         "n": len(gold),

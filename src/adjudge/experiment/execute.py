@@ -10,24 +10,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.errors import WorkError
-from adjudge.core.protocols import Classifier, Progress
+from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
-from adjudge.core.types import IntArray, Split
+from adjudge.core.types import IntArray, Reply, Split
 from adjudge.data.splits import split_hash
 from adjudge.evaluate.calibration import fit_temperature, softmax
 from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
+from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
 from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
 from adjudge.methods import METHODS, Fitted, Setting
+from adjudge.train.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from adjudge.experiment.continuing import StartingPoint
 
 # Facts that have a place of their own in run.json.
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
@@ -44,6 +49,7 @@ class Inputs:
         check: the gate's report, JSON-ready.
         accepted: codes of errors that were found and accepted.
         cache: folder for what methods keep between runs.
+        start: the run whose classifier is trained on, or None.
     """
 
     recipe: LoadedRecipe
@@ -54,6 +60,7 @@ class Inputs:
     check: dict[str, Any]
     accepted: tuple[str, ...]
     cache: Path
+    start: StartingPoint | None = None
 
     def splits(self) -> dict[str, Split]:
         """The splits by name."""
@@ -61,8 +68,17 @@ class Inputs:
         return found if self.test is None else {**found, "test": self.test}
 
 
-def execute(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress) -> str | None:
-    """Do one run in an empty folder. ``status: complete`` is written last, when all else is on disk.
+def execute(
+    planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress, *, resume: bool = False
+) -> str | None:
+    """Do one run in an empty folder, or go on with one. ``status: complete`` is written when all else is on disk.
+
+    Args:
+        planned: the run.
+        inputs: its data.
+        folder: where it goes.
+        progress: where to show how far the work is.
+        resume: whether the folder holds a checkpoint to go on from.
 
     Returns:
         None, or why the run failed (its record and its log say so too).
@@ -72,9 +88,12 @@ def execute(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progres
     """
     run, record = Run(folder), opening_record(planned, inputs)
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=resume)
+        since = 0.0
+        if resume:
+            record["started"], since = run.record()["started"], take_up(run)
         run.write_record(record)
-        with RunLog(folder / "log.jsonl") as log:
+        with RunLog(folder / "log.jsonl", since) as log:
             try:
                 with PeakMemory() as memory:
                     _work(planned, inputs, run, record, log, progress)
@@ -84,6 +103,7 @@ def execute(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progres
                 log.note(traceback.format_exc(), event="error")
                 raise
         _close(run, record, "complete", None)
+        clear_checkpoint(folder)
     except KeyboardInterrupt:
         _close_anyway(run, record, "interrupted", None)
         raise
@@ -148,13 +168,17 @@ def _work(
 ) -> None:
     write_json(run.path / "check.json", inputs.check)
     began = time.perf_counter()
-    fitted = _fit(planned, inputs, log, progress)
-    record["cost"] = {"train_seconds": time.perf_counter() - began}
+    checkpoints = Checkpoints(run.path / CHECKPOINT, inputs.recipe.recipe.checkpoint_seconds, log)
+    fitted = _fit(planned, inputs, checkpoints, log, progress)
+    record["cost"] = {"train_seconds": checkpoints.earlier_seconds + time.perf_counter() - began}
     _take_facts(record, fitted)
     classifier = fitted.classifier
     log.note("fitted")
-    seconds, rows = _predict(classifier, inputs, run, record, progress)
+    seconds, rows = _predict(fitted, inputs, run, record, progress)
     log.note("predicted")
+    if inputs.start is not None:
+        record["facts"]["forgetting"] = inputs.start.forgetting(classifier, inputs.train, progress)
+        log.note("forgetting checked")
     if inputs.recipe.recipe.store_texts:
         _store_texts(inputs, run)
     classifier.save(run.path / "model")
@@ -174,13 +198,15 @@ def _work(
     write_json(run.path / "metrics.json", evaluate_run(run))
 
 
-def _fit(planned: PlannedRun, inputs: Inputs, log: RunLog, progress: Progress) -> Fitted:
+def _fit(planned: PlannedRun, inputs: Inputs, checkpoints: Checkpoints, log: RunLog, progress: Progress) -> Fitted:
     setting = Setting(
         task=inputs.recipe.task,
         labels=inputs.labels,
         seed=planned.seed,
         cache=inputs.cache,
         max_seconds=inputs.recipe.recipe.budget.max_train_seconds,
+        checkpoints=checkpoints,
+        start=None if inputs.start is None else inputs.start.model,
         progress=progress,
         log=log,
     )
@@ -196,24 +222,29 @@ def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:
 
 
 def _predict(
-    classifier: Classifier, inputs: Inputs, run: Run, record: dict[str, Any], progress: Progress
+    fitted: Fitted, inputs: Inputs, run: Run, record: dict[str, Any], progress: Progress
 ) -> tuple[float, int]:
     """Calibrate on validation, write both prediction files; seconds and rows of the test prediction.
 
-    Test is predicted once. Without a test split the validation prediction is the one that is timed.
+    Each is predicted once: what the fit has already answered is taken from it. Without a test split the validation
+    prediction is the one that is timed, so then it is made again.
     """
+    classifier, logits = fitted.classifier, fitted.validation_logits
     began = time.perf_counter()
-    logits = classifier.predict_logits(inputs.validation.texts, progress)
+    if logits is None or inputs.test is None:
+        logits = classifier.predict_logits(inputs.validation.texts, progress)
+    replies = replies_of(classifier, inputs.validation.texts, progress)
     seconds, rows = time.perf_counter() - began, len(inputs.validation)
     classifier.temperature = fit_temperature(logits, gold_indices(inputs.validation, inputs.labels))
     record["calibration"] = {"temperature": classifier.temperature}
     record["labels_used"]["calibration"] = len(inputs.validation)
-    _write(run, "validation", inputs.validation, classifier, logits)
+    _write(run, "validation", inputs, classifier, logits, replies)
     if inputs.test is not None:
         began = time.perf_counter()
         logits = classifier.predict_logits(inputs.test.texts, progress)
+        replies = replies_of(classifier, inputs.test.texts, progress)
         seconds, rows = time.perf_counter() - began, len(inputs.test)
-        _write(run, "test", inputs.test, classifier, logits)
+        _write(run, "test", inputs, classifier, logits, replies)
     return seconds, rows
 
 
@@ -223,12 +254,16 @@ def gold_indices(split: Split, labels: tuple[str, ...]) -> IntArray:
     return np.array([index[str(label)] for label in split.labels], dtype=np.int64)
 
 
-def _write(run: Run, name: EvaluatedSplit, split: Split, classifier: Classifier, logits: Any) -> None:
+def _write(
+    run: Run, name: EvaluatedSplit, inputs: Inputs, classifier: Classifier, logits: Any, replies: list[Reply] | None
+) -> None:
+    split = inputs.splits()[name]
     probs = softmax(logits, classifier.temperature).astype(np.float32)
-    n_tokens, truncated = classifier.count_tokens(split.texts)
-    run.write_predictions(
-        name, prediction_table(split, Predicted(classifier.labels, logits, probs, n_tokens, truncated))
-    )
+    predicted = Predicted(classifier.labels, logits, probs, *classifier.count_tokens(split.texts), replies)
+    table = prediction_table(split, predicted)
+    if not inputs.recipe.recipe.store_texts:
+        table = table.drop("reply", strict=False)  # a reply may quote its text
+    run.write_predictions(name, table)
 
 
 def _store_texts(inputs: Inputs, run: Run) -> None:

@@ -15,14 +15,15 @@ class RunLog:
 
     Args:
         path: the file; made if it is not there.
+        since: seconds that an earlier part of the same run took.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: float = 0.0) -> None:
         self._stream = path.open("a", encoding="utf-8")
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - since
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Append one event with the seconds since the log was opened. Non-finite numbers become null."""
+        """Append one event with the seconds since the run began. Non-finite numbers become null."""
         line = {"seconds": round(time.perf_counter() - self._began, 3), **event}
         self._stream.write(json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n")
         self._stream.flush()

@@ -18,7 +18,7 @@ import polars as pl
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
-from adjudge.core.protocols import Classifier, Progress, SilentProgress
+from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
 from adjudge.data.readers import iter_tables
@@ -71,6 +71,7 @@ class PredictSummary:
         rows: rows of the input, and of the output.
         answered: rows with a label.
         abstained: rows whose confidence was below `PredictOptions.min_confidence`.
+        unparsed: rows whose reply stands for no label; they get neither label nor confidence.
         without_text: rows with no text; they get neither label nor probabilities.
         resumed_rows: rows that an earlier, killed prediction had done.
         labels: answers by label.
@@ -79,6 +80,7 @@ class PredictSummary:
     rows: int = 0
     answered: int = 0
     abstained: int = 0
+    unparsed: int = 0
     without_text: int = 0
     resumed_rows: int = 0
     labels: dict[str, int] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class PredictSummary:
             self.rows + other.rows,
             self.answered + other.answered,
             self.abstained + other.abstained,
+            self.unparsed + other.unparsed,
             self.without_text + other.without_text,
             self.resumed_rows + other.resumed_rows,
             {name: self.labels.get(name, 0) + other.labels.get(name, 0) for name in names},
@@ -106,8 +109,9 @@ def predict_file(
 ) -> PredictSummary:
     """Predict every row of a file.
 
-    All input columns are kept, in order; then come ``label``, ``confidence`` and ``prob_<label>``. Finished batches
-    lie in ``<output>.parts/``; the same command after a kill goes on behind the last one. They are joined at the end.
+    All input columns are kept, in order; then come ``label``, ``confidence``, ``reply`` (of a head that writes) and
+    ``prob_<label>``. Finished batches lie in ``<output>.parts/``; the same command after a kill goes on behind the
+    last one. They are joined at the end.
 
     Args:
         run: a complete run.
@@ -141,8 +145,9 @@ def predict_texts(run: Run, texts: Sequence[str], *, min_confidence: float = 0.0
     """Predict texts that are at hand.
 
     Returns:
-        For each text ``{"label", "confidence", "probabilities": {label: probability}}``; ``label`` is None where the
-        confidence lies below ``min_confidence``, all three where there is no text.
+        For each text ``{"label", "confidence", "probabilities": {label: probability}}``, with ``"reply"`` of a head
+        that writes; ``label`` is None where the confidence lies below ``min_confidence``, label and confidence where
+        the reply stands for no label, everything where there is no text.
 
     Raises:
         DataError: an incomplete run.
@@ -156,8 +161,9 @@ def predict_texts(run: Run, texts: Sequence[str], *, min_confidence: float = 0.0
             "label": row["label"],
             "confidence": row["confidence"],
             "probabilities": None
-            if row["confidence"] is None
+            if row[f"prob_{classifier.labels[0]}"] is None
             else {label: row[f"prob_{label}"] for label in classifier.labels},
+            **({"reply": row["reply"]} if "reply" in row else {}),
         }
         for row in rows
     ]
@@ -238,7 +244,7 @@ def _part(
     classifier: Classifier, task: Task, frame: pl.DataFrame, file: Path, options: PredictOptions, name: str
 ) -> PredictSummary:
     """Predict one batch into its part file, unless that is there; count what became of its rows."""
-    clash = sorted({f"{options.prefix}{column}" for column in _new_columns(classifier.labels)} & set(frame.columns))
+    clash = sorted({f"{options.prefix}{column}" for column in _new_columns(classifier)} & set(frame.columns))
     if clash:
         raise DataError(
             f"{name}: has the columns {', '.join(clash)} already, which the prediction would write; "
@@ -253,39 +259,52 @@ def _part(
             whole = io.BytesIO()
             frame.hstack(pl.DataFrame(renamed)).write_parquet(whole)
             temporary.write_bytes(whole.getbuffer())
-    done = pl.read_parquet(file, columns=[f"{options.prefix}label", f"{options.prefix}confidence"])
+    told = ("label", "confidence", f"prob_{classifier.labels[0]}")
+    done = pl.read_parquet(file, columns=[f"{options.prefix}{column}" for column in told])
     if len(done) != len(frame):
         raise WorkError(f"{file}: holds {len(done)} rows, but its batch has {len(frame)}; delete it and run again")
-    return _summary(done[f"{options.prefix}label"], done[f"{options.prefix}confidence"], classifier.labels, resumed)
+    return _summary(done, classifier.labels, resumed)
 
 
-def _new_columns(labels: Sequence[str]) -> list[str]:
-    return ["label", "confidence", *(f"prob_{label}" for label in labels)]
+def _new_columns(classifier: Classifier) -> list[str]:
+    written = [] if replies_of(classifier, []) is None else ["reply"]
+    return ["label", "confidence", *written, *(f"prob_{label}" for label in classifier.labels)]
 
 
 def _answers(classifier: Classifier, texts: Sequence[str], options: PredictOptions) -> dict[str, pl.Series]:
     """The new columns of a batch. A row without any text gets nulls throughout: there is nothing to judge."""
     present = np.array([bool(text) and not text.isspace() for text in texts], dtype=bool)
+    given = [text for text, here in zip(texts, present, strict=True) if here]
     probs = np.full((len(texts), len(classifier.labels)), np.nan, dtype=np.float32)
-    if present.any():
-        probs[present] = classifier.predict_proba([text for text, here in zip(texts, present, strict=True) if here])
-    confidence = probs.max(axis=1, initial=-1) if len(texts) else np.zeros(0, dtype=np.float32)
-    confident = present & (confidence >= options.min_confidence)
-    best = np.where(present, np.nan_to_num(probs).argmax(axis=1), 0)
+    if given:
+        probs[present] = classifier.predict_proba(given)
+    best, answered = np.nan_to_num(probs).argmax(axis=1), present
+    replies = replies_of(classifier, given)
+    if replies is not None:
+        index = {label: i for i, label in enumerate(classifier.labels)}
+        best[present] = [-1 if reply.label is None else index[reply.label] for reply in replies]
+        answered = present & (best >= 0)
+    confidence = np.where(answered, probs[np.arange(len(texts)), best], np.float32(np.nan))
+    confident = answered & (confidence >= options.min_confidence)
     label = [classifier.labels[i] if sure else None for i, sure in zip(best, confident, strict=True)]
     columns = {"label": pl.Series(label, dtype=pl.String), "confidence": pl.Series(confidence).fill_nan(None)}
+    if replies is not None:
+        written = iter(replies)
+        columns["reply"] = pl.Series([next(written).text if here else None for here in present], dtype=pl.String)
     for i, name in enumerate(classifier.labels):
         columns[f"prob_{name}"] = pl.Series(probs[:, i]).fill_nan(None)
     return columns
 
 
-def _summary(label: pl.Series, confidence: pl.Series, labels: Sequence[str], resumed: bool) -> PredictSummary:
-    without_text = confidence.null_count()
+def _summary(done: pl.DataFrame, labels: Sequence[str], resumed: bool) -> PredictSummary:
+    label, confidence, probability = done.get_columns()
+    without_text = probability.null_count()
     counts = dict(label.drop_nulls().value_counts().iter_rows())
     return PredictSummary(
         rows=len(label),
         answered=len(label) - label.null_count(),
-        abstained=label.null_count() - without_text,
+        abstained=label.null_count() - confidence.null_count(),
+        unparsed=confidence.null_count() - without_text,
         without_text=without_text,
         resumed_rows=len(label) if resumed else 0,
         labels={name: counts.get(name, 0) for name in labels},

@@ -49,6 +49,7 @@ class Recipe(StrictModel):
     budget: Budget = Field(default_factory=Budget, description="what one run may use")
     accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
     store_texts: bool = Field(True, description="keep the texts of validation and test in the run folders")
+    checkpoint_seconds: float = Field(300.0, gt=0, description="time between checkpoints, for `run --resume`")
     constants: list[Constant] = Field(default_factory=list, description="published figures, for `compare`")
 
     @field_validator("seeds")
@@ -64,6 +65,7 @@ class Repeats(StrictModel):
 
     seeds: list[Seed] | None = Field(None, min_length=1, description="seeds of this method; default: the recipe's")
     name: Name | None = Field(None, description="name in run folders and tables; default: the method's")
+    search: dict[str, Any] | None = Field(None, description="option -> values or range, for `tune`; default: its own")
 
     @field_validator("seeds")
     @classmethod
@@ -73,12 +75,14 @@ class Repeats(StrictModel):
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """One method of a recipe with one model: its validated options, and how it is repeated."""
+    """One method of a recipe with one model: its validated options, how it is repeated, and its search space."""
 
     options: MethodConfig
     name: str
     model: str | None
     seeds: tuple[int, ...]
+    entry: int = 0
+    search: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,14 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = (), data_root: Path | 
     return LoadedRecipe(recipe, task, data, data_root or data_folder, methods, path)
 
 
-def plan(recipe: LoadedRecipe) -> list[PlannedRun]:
+def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[PlannedRun]:
     """Every run of a recipe, in the recipe's order: methods, then models, then seeds.
 
     Local data files enter a run's hash by content, so changed data gives new runs.
+
+    Args:
+        recipe: as `load_recipe` gives it.
+        start: what identifies the run whose classifier is trained on, or None.
 
     Raises:
         ConfigError: two entries of the recipe are the same run.
@@ -191,6 +199,8 @@ def plan(recipe: LoadedRecipe) -> list[PlannedRun]:
                 "seed": seed,
                 "budget": recipe.recipe.budget.model_dump(mode="json"),
             }
+            if start is not None:
+                common["from"] = dict(start)
             if "model" in common["method"] and method.model is not None:
                 common["method"]["model"] = model_name(method.model)
             digest = hash_json({"task": recipe.task.hash(), "data": shaping, **common})
@@ -324,7 +334,7 @@ def _methods(raw: Any, seeds: tuple[int, ...], where: str, problems: list[str]) 
             if validated is not None and repeats is not None:
                 found = getattr(validated, "model", None)
                 own = tuple(repeats.seeds) if repeats.seeds else seeds
-                yield MethodPlan(validated, repeats.name or kind, found, own)
+                yield MethodPlan(validated, repeats.name or kind, found, own, index, repeats.search)
 
 
 def _file_hashes(recipe: LoadedRecipe) -> dict[str, str]:

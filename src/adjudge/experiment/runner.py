@@ -18,9 +18,11 @@ from adjudge.core.types import Split
 from adjudge.data.assign import draw
 from adjudge.data.gate import GateOptions, Report, check
 from adjudge.data.splits import label_set, load_splits, validate_labels
+from adjudge.experiment.continuing import StartingPoint, starting_point
 from adjudge.experiment.execute import Inputs, execute, split_records
 from adjudge.experiment.lock import exclusive
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun, plan
+from adjudge.experiment.resume import can_resume, clear_checkpoint
 from adjudge.methods.tfidf import out_of_fold
 
 OutcomeStatus = Literal["complete", "skipped", "failed"]
@@ -53,6 +55,7 @@ class RunEvent:
         index: 1-based number of the run in the plan.
         total: runs in the plan.
         outcome: None at the start.
+        resumed: whether a run goes on from a checkpoint.
     """
 
     kind: Literal["start", "complete", "skipped", "failed"]
@@ -60,6 +63,7 @@ class RunEvent:
     index: int
     total: int
     outcome: Outcome | None = None
+    resumed: bool = False
 
 
 def run_recipe(
@@ -68,17 +72,22 @@ def run_recipe(
     runs: Path = Path("runs"),
     progress: Progress | None = None,
     on_event: Callable[[RunEvent], None] | None = None,
+    resume: bool = False,
+    start: Path | None = None,
 ) -> list[Outcome]:
     """Execute every run of a recipe that is not complete yet, each into ``<runs>/<recipe>/<run>/``.
 
     A run that fails is recorded and the others go on. What an earlier, incomplete attempt left is moved to
-    ``<runs>/<recipe>/.aside/``; a complete run is never touched. Splits are saved in ``split.json`` and reused.
+    ``<runs>/<recipe>/.aside/``, unless it is resumed; a complete run is never touched. Splits are saved in
+    ``split.json`` and reused.
 
     Args:
         recipe: as `load_recipe` gives it.
         runs: folder of all runs.
         progress: where to show how far the work is.
         on_event: called at the start and the end of every run.
+        resume: go on from the checkpoint that an interrupted training left, where there is one.
+        start: folder of a complete run whose classifier is trained on, or None.
 
     Returns:
         One outcome for each planned run, in order.
@@ -90,40 +99,48 @@ def run_recipe(
         KeyboardInterrupt: the run that was interrupted is marked so.
     """
     shown = progress or SilentProgress()
-    planned = plan(recipe)
+    origin = None if start is None else starting_point(start)
+    planned = plan(recipe, None if origin is None else origin.identity())
+    if origin is not None:
+        origin.require_plan(planned)
     counter = _token_counter(planned)
     folder = runs / recipe.name
     with _reserved(folder):
-        inputs = _load_inputs(recipe, folder, counter, shown)
+        inputs = _load_inputs(recipe, folder, counter, origin, shown)
         outcomes = []
         for index, one in enumerate(planned, start=1):
+            goes_on = resume and can_resume(folder / one.name)
             if on_event is not None:
-                on_event(RunEvent("start", one, index, len(planned)))
-            outcome = _one(one, inputs, folder / one.name, shown)
+                on_event(RunEvent("start", one, index, len(planned), resumed=goes_on))
+            outcome = _one(one, inputs, folder / one.name, shown, resume=goes_on)
             outcomes.append(outcome)
             if on_event is not None:
                 on_event(RunEvent(outcome.status, one, index, len(planned), outcome))
     return outcomes
 
 
-def _one(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress) -> Outcome:
+def _one(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress, *, resume: bool) -> Outcome:
     if (folder / "run.json").is_file():
         record = Run(folder).record()
-        if record["status"] == "complete":
+        complete = record["status"] == "complete"
+        if complete or resume:
             changed = _changed_data(record, inputs)
-            status: OutcomeStatus = "failed" if changed else "skipped"
-            return Outcome(planned, folder, status, changed)
+            if complete:
+                clear_checkpoint(folder)  # a kill in the last moment may have left it
+            if complete or changed:
+                return Outcome(planned, folder, "failed" if changed else "skipped", changed)
     began = time.perf_counter()
     try:
-        _move_aside(folder)
-        error = execute(planned, inputs, folder, progress)
+        if not resume:
+            _move_aside(folder)
+        error = execute(planned, inputs, folder, progress, resume=resume)
     except OSError as problem:
         error = f"{folder.name}: {problem.strerror or problem}"
     return Outcome(planned, folder, "failed" if error else "complete", error, time.perf_counter() - began)
 
 
 def _changed_data(record: dict[str, Any], inputs: Inputs) -> str | None:
-    """Why a complete run of the same name does not stand for this data, or None where it does.
+    """Why an earlier run of the same name does not stand for this data, or None where it does.
 
     Local files are part of a run's hash; this finds a hub data set or a database that has changed since.
     """
@@ -133,7 +150,7 @@ def _changed_data(record: dict[str, Any], inputs: Inputs) -> str | None:
     if not different:
         return None
     return (
-        f"{record['name']}: is complete, but was made with other rows in {', '.join(different)}; "
+        f"{record['name']}: is {record['status']}, but was made with other rows in {', '.join(different)}; "
         "give the recipe another name to run on the data as it is now"
     )
 
@@ -179,7 +196,9 @@ def _reserved(folder: Path) -> Iterator[None]:
             raise
 
 
-def _load_inputs(recipe: LoadedRecipe, folder: Path, counter: _Counter | None, progress: Progress) -> Inputs:
+def _load_inputs(
+    recipe: LoadedRecipe, folder: Path, counter: _Counter | None, origin: StartingPoint | None, progress: Progress
+) -> Inputs:
     """Load, split, gate: once for all runs.
 
     Raises:
@@ -191,20 +210,23 @@ def _load_inputs(recipe: LoadedRecipe, folder: Path, counter: _Counter | None, p
             f"{recipe.path}: data: there are no validation rows, and every choice is made on them; "
             "name a validation file, or set `data.split.validation` above 0"
         )
-    splits = _within_budget(splits, recipe)
+    splits = within_budget(splits, recipe)
     labels = label_set(recipe.task, splits["train"])
+    if origin is not None:
+        labels = origin.require_labels(labels)
     validate_labels(splits, labels)
     report = _gate(splits, labels, recipe, counter, progress)
     found = {finding.code for finding in report.errors(())}
     return Inputs(
         recipe=recipe,
         labels=tuple(labels),
-        train=_labelled(splits["train"]),
-        validation=_labelled(splits["validation"]),
+        train=labelled(splits["train"]),
+        validation=labelled(splits["validation"]),
         test=splits.get("test"),
         check=report.to_json(),
         accepted=tuple(sorted(found & set(recipe.accepted))),
         cache=folder / ".cache",
+        start=origin,
     )
 
 
@@ -241,13 +263,13 @@ def _gate(
     )
 
 
-def _labelled(split: Split) -> Split:
+def labelled(split: Split) -> Split:
     """The rows with a gold label; nothing can be learnt from the others (accepted as `missing_label`)."""
     rows = [i for i, label in enumerate(split.labels) if label is not None]
     return split if len(rows) == len(split) else split.take(rows)
 
 
-def _within_budget(splits: dict[str, Split], recipe: LoadedRecipe) -> dict[str, Split]:
+def within_budget(splits: dict[str, Split], recipe: LoadedRecipe) -> dict[str, Split]:
     """The splits with the budget's limit of train rows: a stratified sample drawn by the split's own seed."""
     limit = recipe.recipe.budget.max_train_rows
     if limit is None or limit >= len(splits["train"]):

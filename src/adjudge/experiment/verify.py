@@ -1,7 +1,8 @@
 """The round trip: what was saved is loaded by a fresh process and must answer as the fitted classifier did.
 
 ``python -m adjudge.experiment.verify MODEL PROBE ANSWER`` is that fresh process: it loads the classifier in the
-folder MODEL, predicts the texts of PROBE (a JSON list) and writes their probabilities to ANSWER (``.npy``).
+folder MODEL, predicts the texts of PROBE (a JSON list) and writes their probabilities to ANSWER (``.npy``), and what
+a head that writes answers to ``ANSWER.json``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adjudge.core.atomic import write_json
+from adjudge.core.atomic import read_json, write_json
 from adjudge.core.errors import WorkError
-from adjudge.core.protocols import Classifier
+from adjudge.core.protocols import Classifier, replies_of
 from adjudge.models.storage import load_classifier
 
 TOLERANCE = 1e-5
-_TOLERANCES = {"bfloat16": 2e-3}
+_TOLERANCES = {"bfloat16": 2e-3, "float16": 2e-3}
 
 PROBE_ROWS = 16
 
@@ -42,15 +43,17 @@ class RoundTrip:
         rows: texts of the probe batch.
         largest_difference: largest absolute difference of a probability.
         tolerance: what is allowed; probabilities are float32.
+        different_replies: replies that differ, of a head that writes; None of others.
     """
 
     rows: int
     largest_difference: float
     tolerance: float
+    different_replies: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def probe_texts(texts: Sequence[str], rows: int = PROBE_ROWS) -> list[str]:
@@ -69,12 +72,13 @@ def verify_saved(
         classifier: the classifier that was saved.
         model: the folder it was saved to.
         texts: the probe batch; predicted as one batch by both.
-        tolerance: largest allowed absolute difference of a probability (float32).
+        tolerance: largest allowed absolute difference of a probability (float32). Above `TOLERANCE`, in half
+            precision, a reply may differ too: the nearest of ties that rounding decides.
 
     Raises:
-        WorkError: the fresh process failed, its labels differ, or a probability differs by more.
+        WorkError: the fresh process failed, its labels differ, a probability differs by more, or a reply differs.
     """
-    expected = classifier.predict_proba(texts)
+    expected, replies = classifier.predict_proba(texts), _written(classifier, texts)
     with tempfile.TemporaryDirectory(prefix="adjudge-verify-") as folder:
         probe, answer = Path(folder) / "probe.json", Path(folder) / "answer.npy"
         write_json(probe, {"texts": list(texts), "labels": list(classifier.labels)})
@@ -86,13 +90,27 @@ def verify_saved(
                 f"{model.name}: round trip: the saved model could not be loaded in a fresh process: {last[0]}"
             )
         found: npt.NDArray[np.float32] = np.load(answer, allow_pickle=False)
+        again = read_json(answer.with_suffix(".json"))
     difference = _largest_difference(expected, found)
     if not difference <= tolerance:
         raise WorkError(
             f"{model.name}: round trip: a probability of the reloaded model differs by {difference:.3g} "
             f"on {len(texts)} probe texts, allowed {tolerance:g}; the saved model is not the fitted one"
         )
-    return RoundTrip(len(texts), difference, tolerance)
+    if replies is None:
+        return RoundTrip(len(texts), difference, tolerance)
+    different = sum(one != other for one, other in zip(replies, again, strict=True))
+    if different and tolerance <= TOLERANCE:
+        raise WorkError(
+            f"{model.name}: round trip: {different} of {len(texts)} replies of the reloaded model differ; "
+            "the saved model is not the fitted one"
+        )
+    return RoundTrip(len(texts), difference, tolerance, different)
+
+
+def _written(classifier: Classifier, texts: Sequence[str]) -> list[str] | None:
+    replies = replies_of(classifier, texts)
+    return None if replies is None else [reply.text for reply in replies]
 
 
 def _largest_difference(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
@@ -110,6 +128,7 @@ def main(arguments: Sequence[str]) -> None:
         raise WorkError(f"labels after loading are {list(classifier.labels)}, before saving {asked['labels']}")
     with answer.open("wb") as stream:
         np.save(stream, classifier.predict_proba(asked["texts"]), allow_pickle=False)
+    write_json(answer.with_suffix(".json"), _written(classifier, asked["texts"]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Templates, verbalizers and the one function that renders token ids."""
 
 from adjudge.prompts.build import Style, build_prompt
+from adjudge.prompts.demonstrations import Demonstration
 from adjudge.prompts.prompt import Prompt
+from adjudge.prompts.replies import ReplyParser
 
-__all__ = ["Prompt", "Style", "build_prompt"]
+__all__ = ["Demonstration", "Prompt", "ReplyParser", "Style", "build_prompt"]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.prompts.prompt import Kind, Prompt
+from adjudge.prompts.demonstrations import (
+    TEXT_MARK,
+    Demonstration,
+    Shot,
+    holds_marks,
+    shot_marks,
+    split_marks,
+    written,
+)
+from adjudge.prompts.prompt import Kind, Prompt, cut
 from adjudge.prompts.tokenizer import Tokenizer
 
 Style = Literal["auto", "chat", "plain", "bare"]
@@ -16,50 +26,110 @@ Style = Literal["auto", "chat", "plain", "bare"]
 DEFAULT_INSTRUCTION = "Classify the text."
 DEFAULT_PROMPT = "{instruction}\n\nText:\n{text}"
 ANSWER_CUE = "\nLabel:"
-# Stands for the text while a template is rendered. Private-use characters: no template or instruction has them.
-_SLOT = "\ue000text\ue001"
 
 
 def build_prompt(
-    task: Task, labels: Sequence[str], tokenizer: Tokenizer, *, style: Style = "auto", max_tokens: int = 256
+    task: Task,
+    labels: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    style: Style = "auto",
+    max_tokens: int = 256,
+    shots: Sequence[Demonstration] = (),
+    shot_tokens: int = 128,
 ) -> Prompt:
     """Build the prompt of a task for a model.
+
+    With demonstrations the task's `prompt` is rendered once for each of them and once for the text; what it says in
+    paragraphs before the one with the text is said once.
 
     Args:
         task: gives instruction, system prompt, prompt text and verbalizers.
         labels: the closed set, in order.
         tokenizer: the model's.
         style: ``auto`` takes the chat template where the model has one, else ``plain``; ``bare`` is the text alone.
-        max_tokens: the most tokens of a whole prompt.
+        max_tokens: the most tokens of a whole prompt, demonstrations included.
+        shots: solved examples that stand in front of every text, in this order.
+        shot_tokens: the most tokens of a demonstration's text.
 
     Raises:
-        ConfigError: ``chat`` without a chat template; two labels with the same answer ids; a prompt that leaves no
-            room for text; a doubled begin-of-sequence token.
+        ConfigError: ``chat`` without a chat template; ``bare`` with demonstrations; two labels with the same answer
+            ids; a prompt that leaves no room for text; a doubled begin-of-sequence token.
     """
     kind: Kind = ("chat" if tokenizer.has_chat_template else "plain") if style == "auto" else style
     if kind == "bare":
-        before, after = tokenizer.surround()
-        # A row needs a token of its own to be read at, also where the text is empty.
-        after = after or [tokenizer.end_id]
-        return Prompt("bare", "", "", tuple(labels), tuple(before), tuple(after), ((),) * len(labels), max_tokens)
+        return _bare(labels, tokenizer, max_tokens, shots)
+    if kind == "chat" and not tokenizer.has_chat_template:
+        raise ConfigError("prompt style 'chat' needs a model with a chat template; use 'plain' or 'auto'")
     words = verbalizers(task, labels)
-    content = user_content(task, labels, words)
-    if kind == "chat":
-        if not tokenizer.has_chat_template:
-            raise ConfigError("prompt style 'chat' needs a model with a chat template; use 'plain' or 'auto'")
-        prefix, suffix = _split(tokenizer.render_chat(task.system or "", content))
-        prefix_ids = tokenizer.encode_template(prefix)
-        answers = words
-    else:
-        system = f"{task.system}\n\n" if task.system else ""
-        prefix, suffix = _split(system + content + ANSWER_CUE)
-        prefix_ids = [*_begin(tokenizer), *tokenizer.encode_template(prefix)]
-        answers = tuple(f" {word}" for word in words)
-    _refuse_doubled_begin(prefix_ids, tokenizer)
+    answers = words if kind == "chat" else tuple(f" {word}" for word in words)
     answer_ids = tuple(tuple(ids) for ids in tokenizer.encode_texts(answers))
     _refuse_equal_answers(labels, answers, answer_ids)
-    suffix_ids = tuple(tokenizer.encode_template(suffix))
-    return Prompt(kind, prefix, suffix, answers, tuple(prefix_ids), suffix_ids, answer_ids, max_tokens)
+    answer_of = {label: (answers[i], answer_ids[i]) for i, label in enumerate(labels)}
+    solved = _solve(shots, shot_tokens, answer_of, tokenizer)
+    content = user_content(task, labels, words)
+    render = _render_chat if kind == "chat" else _render_plain
+    pieces, marks = split_marks(render(task, content, tokenizer, len(solved)), len(solved))
+    prefix_ids = [] if kind == "chat" else _begin(tokenizer)
+    ids_of = {mark: ids for i, shot in enumerate(solved) for mark, ids in shot.ids(i).items()}
+    for piece, mark in zip(pieces, marks, strict=False):
+        prefix_ids += [*tokenizer.encode_template(piece), *ids_of.get(mark, ())]
+    _refuse_doubled_begin(prefix_ids, tokenizer)
+    shown = {mark: said for i, shot in enumerate(solved) for mark, said in shot.shown(i).items()}
+    return Prompt(
+        kind=kind,
+        prefix=written(pieces, shown, marks),
+        suffix=pieces[-1],
+        answers=answers,
+        prefix_ids=tuple(prefix_ids),
+        suffix_ids=tuple(tokenizer.encode_template(pieces[-1])),
+        answer_ids=answer_ids,
+        max_tokens=max_tokens,
+        shots=tuple(shot.row_id for shot in solved),
+        thinking=False if kind == "chat" and tokenizer.has_thinking_switch else None,
+    )
+
+
+def _solve(
+    shots: Sequence[Demonstration],
+    shot_tokens: int,
+    answer_of: Mapping[str, tuple[str, tuple[int, ...]]],
+    tokenizer: Tokenizer,
+) -> list[Shot]:
+    """The demonstrations with their ids, texts cut to so many tokens."""
+    texts = tokenizer.encode_texts([cut(shot.text, shot_tokens) for shot in shots])
+    return [
+        Shot(shot.row_id, answer_of[shot.label][0], tuple(ids[:shot_tokens]), answer_of[shot.label][1])
+        for shot, ids in zip(shots, texts, strict=True)
+    ]
+
+
+def _bare(labels: Sequence[str], tokenizer: Tokenizer, max_tokens: int, shots: Sequence[Demonstration]) -> Prompt:
+    if shots:
+        raise ConfigError("prompt style 'bare' is the text alone and shows no demonstrations; use 'plain' or 'chat'")
+    before, after = tokenizer.surround()
+    # A row needs a token of its own to be read at, also where the text is empty.
+    after = after or [tokenizer.end_id]
+    return Prompt("bare", "", "", tuple(labels), tuple(before), tuple(after), ((),) * len(labels), max_tokens)
+
+
+def _render_chat(task: Task, content: Content, tokenizer: Tokenizer, n_shots: int) -> str:
+    turns = [
+        (content.around(text, first=i == 0), answer)
+        for i, (text, answer) in enumerate(map(shot_marks, range(n_shots)))
+    ]
+    return tokenizer.render_chat(task.system or "", content.around(TEXT_MARK, first=not turns), turns)
+
+
+def _render_plain(task: Task, content: Content, tokenizer: Tokenizer, n_shots: int) -> str:
+    del tokenizer
+    blocks = [
+        content.around(text, first=i == 0) + ANSWER_CUE + answer
+        for i, (text, answer) in enumerate(map(shot_marks, range(n_shots)))
+    ]
+    blocks.append(content.around(TEXT_MARK, first=not blocks) + ANSWER_CUE)
+    system = f"{task.system}\n\n" if task.system else ""
+    return system + "\n\n".join(blocks)
 
 
 def verbalizers(task: Task, labels: Sequence[str]) -> tuple[str, ...]:
@@ -69,8 +139,27 @@ def verbalizers(task: Task, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip() for word in words)
 
 
-def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> str:
-    """The prompt with instruction and label list filled in and a private slot for the text."""
+@dataclass(frozen=True)
+class Content:
+    """What the user's message says around a text.
+
+    Attributes:
+        opening: what is said once, in front of the first text.
+        before: what stands before each text.
+        after: what stands behind each text.
+    """
+
+    opening: str
+    before: str
+    after: str
+
+    def around(self, text: str, *, first: bool) -> str:
+        """The message of a text."""
+        return (self.opening if first else "") + self.before + text + self.after
+
+
+def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> Content:
+    """The prompt around the text, with instruction and label list filled in."""
     known = task.labels or {}
     described = [
         f"{word}: {known[label].description}" if label in known and known[label].description else word
@@ -86,25 +175,19 @@ def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> str
     instruction = task.instruction or DEFAULT_INSTRUCTION
     if "{labels}" not in instruction and "{labels}" not in (task.prompt or ""):
         instruction = f"{instruction} {answer_with}{listed}"  # a closed set that is not shown cannot be chosen from
-    written = {"labels": listed, "instruction": _fill(instruction, {"labels": listed})}
+    filled = {"labels": listed, "instruction": _fill(instruction, {"labels": listed})}
     # The text's place is found first, so that a label or instruction that contains "{text}" is not taken for it.
     before, after = (task.prompt or DEFAULT_PROMPT).split("{text}")
-    parts = [_fill(before, written), _fill(after, written)]
-    if _SLOT in "".join([*parts, task.system or ""]):
-        raise ConfigError(f"instruction, prompt and labels must not contain the reserved characters {_SLOT!r}")
-    return _SLOT.join(parts)
+    opening, gap, before = before.rpartition("\n\n")
+    content = Content(*(_fill(part, filled) for part in (opening + gap, before, after)))
+    if any(map(holds_marks, (content.opening, content.before, content.after, task.system or ""))):
+        raise ConfigError("instruction, prompt and labels must not contain the reserved characters U+E000 and U+E001")
+    return content
 
 
-def _fill(template: str, written: dict[str, str]) -> str:
+def _fill(template: str, filled: dict[str, str]) -> str:
     """Fill placeholders in one pass: what is filled in is not searched for placeholders again."""
-    return re.sub("|".join(rf"\{{{name}\}}" for name in written), lambda found: written[found[0][1:-1]], template)
-
-
-def _split(rendered: str) -> tuple[str, str]:
-    parts = rendered.split(_SLOT)
-    if len(parts) != 2:
-        raise ConfigError(f"the model's chat template shows the user's message {len(parts) - 1} times instead of once")
-    return parts[0], parts[1]
+    return re.sub("|".join(rf"\{{{name}\}}" for name in filled), lambda found: filled[found[0][1:-1]], template)
 
 
 def _begin(tokenizer: Tokenizer) -> list[int]:

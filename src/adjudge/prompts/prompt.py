@@ -23,6 +23,11 @@ Kind = Literal["chat", "plain", "bare"]
 MAX_CHARS_PER_TOKEN = 64
 
 
+def cut(text: str, n_tokens: int) -> str:
+    """As much of a text's beginning as can matter where so many of its tokens are kept."""
+    return text[: MAX_CHARS_PER_TOKEN * n_tokens]
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A rendered prompt: everything about it but the text.
@@ -30,13 +35,15 @@ class Prompt:
     Attributes:
         kind: ``chat`` (through the model's chat template), ``plain`` (instruction and text, no template) or
             ``bare`` (the text alone between the tokenizer's own special tokens, as encoders want it).
-        prefix: what stands before the text, as a string.
+        prefix: what stands before the text, as a string; ``{text of ROW}`` in place of a demonstration's text.
         suffix: what stands between the text and the answer.
         answers: the verbalizer of each label, as written behind the suffix.
-        prefix_ids: ids of the prefix, special tokens included.
+        prefix_ids: ids of the prefix, special tokens and demonstrations included.
         suffix_ids: ids of the suffix.
         answer_ids: ids of each label's verbalizer.
         max_tokens: the most tokens that a whole prompt may have.
+        shots: row ids of the demonstrations in the prefix, in their order.
+        thinking: False where the chat template can switch reasoning on and off, which is off; None where it cannot.
     """
 
     kind: Kind
@@ -47,12 +54,18 @@ class Prompt:
     suffix_ids: tuple[int, ...]
     answer_ids: tuple[tuple[int, ...], ...]
     max_tokens: int
+    shots: tuple[str, ...] = ()
+    thinking: bool | None = None
 
     def __post_init__(self) -> None:
         if self.text_budget < 1:
+            what, instead = "instruction", "shorten the instruction"
+            if self.shots:
+                what = f"instruction, {len(self.shots)} demonstrations"
+                instead = "use fewer or shorter demonstrations"
             raise ConfigError(
-                f"max_tokens is {self.max_tokens}, but instruction and answer slot alone take "
-                f"{self.n_fixed_tokens} tokens; raise max_tokens or shorten the instruction"
+                f"max_tokens is {self.max_tokens}, but {what} and answer slot alone take "
+                f"{self.n_fixed_tokens} tokens; raise max_tokens or {instead}"
             )
         if not self.suffix_ids:
             raise ConfigError("the prompt must not end with the text: the answer is read at a token behind it")
@@ -77,10 +90,10 @@ class Prompt:
             texts: ``[N]``.
             tokenizer: the tokenizer that the prompt was made with.
         """
-        limit = MAX_CHARS_PER_TOKEN * self.max_tokens
+        kept = [cut(text, self.max_tokens) for text in texts]
         encoded = []
-        for text, ids in zip(texts, tokenizer.encode_texts([text[:limit] for text in texts]), strict=True):
-            n_tokens = len(ids) + (len(text) > limit)
+        for text, part, ids in zip(texts, kept, tokenizer.encode_texts(kept), strict=True):
+            n_tokens = len(ids) + (len(text) > len(part))
             encoded.append(Encoded(tuple(ids[: self.text_budget]), self.suffix_ids, n_tokens))
         return encoded
 
@@ -100,6 +113,8 @@ class Prompt:
             suffix_ids=tuple(value["suffix_ids"]),
             answer_ids=tuple(tuple(ids) for ids in value["answer_ids"]),
             max_tokens=value["max_tokens"],
+            shots=tuple(value.get("shots", ())),
+            thinking=value.get("thinking"),
         )
 
     def hash(self) -> str:
@@ -115,4 +130,6 @@ class Prompt:
             "answers": list(self.answers),
             "fixed_tokens": self.n_fixed_tokens,
             "max_tokens": self.max_tokens,
+            "shots": list(self.shots),
+            "thinking": self.thinking,
         }

@@ -30,5 +30,15 @@ class Tokenizer(Protocol):
     def end_id(self) -> int:
         """The id that ends an answer."""
 
-    def render_chat(self, system: str, user: str) -> str:
-        """The conversation as one string, up to where the assistant's answer begins."""
+    @property
+    def has_thinking_switch(self) -> bool:
+        """Whether the chat template can switch reasoning on and off."""
+
+    def render_chat(self, system: str, user: str, turns: Sequence[tuple[str, str]] = ()) -> str:
+        """The conversation as one string, up to where the assistant's answer begins; reasoning is switched off.
+
+        Args:
+            system: system prompt, perhaps empty.
+            user: the last message.
+            turns: messages and answers before it.
+        """

@@ -32,7 +32,7 @@ class LabelTrie:
     language-model head at the branches only: labels whose first tokens differ need one position.
 
     Attributes:
-        branches: where labels part, parents before children.
+        branches: where labels part (of a full trie: where any label goes on), parents before children.
         nodes: the answer tokens that must be run through the model to reach the branches, as paths; parents first.
         n_labels: C.
     """
@@ -45,6 +45,24 @@ class LabelTrie:
     def token_ids(self) -> tuple[int, ...]:
         """The token of every branch's every turn, in order: the rows of the head that are needed."""
         return tuple(token for branch in self.branches for token in branch.tokens)
+
+
+def build_full_trie(answer_ids: Sequence[tuple[int, ...]]) -> LabelTrie:
+    """The trie with a branch at every token of every answer, not only where labels part.
+
+    For log-likelihoods under the whole vocabulary, where each token counts. Nothing marks an answer's end, so an
+    answer that begins another is scored up to its own last token.
+
+    Args:
+        answer_ids: ids of each label's answer, ``C`` tuples, none empty.
+    """
+    turns: dict[tuple[int, ...], dict[int, list[int]]] = {}
+    for label, ids in enumerate(answer_ids):
+        for depth, token in enumerate(ids):
+            turns.setdefault(ids[:depth], {}).setdefault(token, []).append(label)
+    paths = sorted(turns, key=lambda path: (len(path), path))
+    branches = (Branch(path, tuple(turns[path]), tuple(map(tuple, turns[path].values()))) for path in paths)
+    return LabelTrie(tuple(branches), tuple(path for path in paths if path), len(answer_ids))
 
 
 def build_trie(answer_ids: Sequence[tuple[int, ...]], end_id: int) -> LabelTrie:
