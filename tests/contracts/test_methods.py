@@ -163,6 +163,7 @@ def test_same_seed_gives_the_same_bytes(bench: Bench, case: Case, tmp_path: Path
     np.testing.assert_array_equal(first.classifier.predict_logits(PROBES), second.classifier.predict_logits(PROBES))
 
 
+@pytest.mark.slow
 @each_case
 def test_every_stream_that_is_asked_for_changes_the_fit_alone(
     bench: Bench, case: Case, monkeypatch: pytest.MonkeyPatch

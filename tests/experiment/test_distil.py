@@ -21,6 +21,7 @@ def options(tiny_runs: TinyRuns, **changes: object) -> DistilOptions:
     return DistilOptions(settings=(f"model={tiny_runs.root / 'bert'}", *FAST), **changes)
 
 
+@pytest.mark.slow
 def test_a_student_learns_its_teachers_answers(tiny_runs: TinyRuns, tmp_path: Path, fast_verify) -> None:
     """From texts without a label; the teacher is the better part of what it knows."""
     unlabelled = make_reviews(150, seed=7).select("review")

@@ -73,6 +73,7 @@ def test_a_probe_foresees_the_time_within_three_tenths(recipe_file, tmp_path) ->
     assert foreseen.seconds == pytest.approx(taken, rel=0.3)
 
 
+@pytest.mark.slow
 def test_parameters_steps_and_tokens_are_those_of_the_run(recipe_file, tmp_path, fast_verify) -> None:
     model = str(tiny_llama(tmp_path / "llama"))
     training = {"epochs": 1.5, "batch_size": 16, "accumulation": 2}
@@ -162,6 +163,7 @@ def test_a_made_test_split_is_dropped_and_moves_no_other_row(recipe_file) -> Non
     assert (without.train.row_ids, without.validation.row_ids) == (whole.train.row_ids, whole.validation.row_ids)
 
 
+@pytest.mark.slow
 def test_every_method_with_a_model_can_be_foreseen(recipe_file, tmp_path) -> None:
     llama, bert = str(tiny_llama(tmp_path / "llama")), str(tiny_bert(tmp_path / "bert"))
     kinds = [kind for kind in METHODS if "model" in METHODS.load(kind).config.model_fields]

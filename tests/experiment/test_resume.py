@@ -78,6 +78,7 @@ def whole(recipe: Path, runs: Path) -> Path:
     return outcome.folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 @pytest.mark.parametrize(("bar", "moves"), [("train", 7), ("train", 20), ("predict", 6)])
 def test_interrupted_and_resumed_is_uninterrupted(bar, moves, recipe, tmp_path):

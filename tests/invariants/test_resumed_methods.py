@@ -6,8 +6,6 @@ A new method is tested by being listed: the cases are those of the contract test
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,37 +13,16 @@ import numpy as np
 import pytest
 
 from adjudge.core.hashing import hash_file
-from adjudge.core.protocols import Advance, SilentProgress
+from adjudge.core.protocols import SilentProgress
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.train.checkpoints import Checkpoints
 from tests.contracts.conftest import LABELS, TRAIN, VALIDATION, Bench, Case, cases
+from tests.train.interruption import Interrupted, Until
+
+pytestmark = pytest.mark.slow  # the methods of the contract tests, twice each
 
 TRAINED = [case for case in cases() if "training" in METHODS.load(case.method).config.model_fields]
 STEPS = 16
-
-
-class Interrupted(BaseException):
-    """What a kill is to a test: nothing catches it."""
-
-
-class Until:
-    """Progress that ends training after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        del total
-        done = -1  # a training says first where it begins
-
-        def advance(_: int) -> None:
-            nonlocal done
-            done += 1
-            if description == "train" and done == self.steps:
-                raise Interrupted
-
-        yield advance
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,7 @@ def test_a_step_without_data_holds_what_a_real_one_holds(adapt) -> None:
     assert dry.step_bytes == pytest.approx(real_peak(adapt), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapt", [all_learn, low_rank])
 def test_few_layers_tell_of_many(adapt) -> None:
     deep = config(num_hidden_layers=7)
@@ -103,6 +104,7 @@ def test_few_layers_tell_of_many(adapt) -> None:
     assert short.step_bytes == pytest.approx(whole.step_bytes, rel=0.01)
 
 
+@pytest.mark.slow
 def test_layers_of_several_kinds_are_taken_by_their_period() -> None:
     shape = find_shape("google/gemma-3-270m")
     assert shape is not None
@@ -114,6 +116,7 @@ def test_layers_of_several_kinds_are_taken_by_their_period() -> None:
     assert short.step_bytes == pytest.approx(whole.step_bytes, rel=0.02)
 
 
+@pytest.mark.slow
 def test_recomputed_layers_and_half_precision_need_less() -> None:
     deep = config(num_hidden_layers=4, hidden_size=64, intermediate_size=256)
     plain = footprint(deep, low_rank, DryBatch(OWN, PREFIX, "float32", heap=False))

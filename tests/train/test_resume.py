@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,14 @@ import pytest
 import torch
 
 from adjudge.core.errors import WorkError
-from adjudge.core.protocols import Advance, SilentProgress
+from adjudge.core.protocols import SilentProgress
 from adjudge.models.network import Network
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.loop import Trainer
 from adjudge.train.selection import Selection
 from adjudge.train.trained import Trained
 from tests.train.builders import config, network_of, rows, same, weights
+from tests.train.interruption import Interrupted, Until
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -29,30 +28,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "target": {"evaluation": {"every_steps": 1, "target_accuracy": 0.4}},
     "r_drop": {"loss": {"r_drop": 1.0, "kind": "focal"}, "gradient_checkpointing": True},
 }
-
-
-class Interrupted(BaseException):
-    """What a kill is to a test: nothing catches it."""
-
-
-class Until:
-    """Progress that ends the process, so to speak, when so many steps are done."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        del total
-        done = -1  # a training says first where it begins
-
-        def advance(_: int) -> None:
-            nonlocal done
-            done += 1
-            if description == "train" and done == self.steps:
-                raise Interrupted
-
-        yield advance
 
 
 def fit(
@@ -90,16 +65,19 @@ def interrupted_everywhere(network: Network, options: dict[str, Any], folder: Pa
         assert [event["event"] for event in events].count("note") == len(done.resumed_after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_interrupted_at_every_step(name: str, folders: Path, tmp_path: Path) -> None:
     interrupted_everywhere(network_of("score", folders, dropout=0.2), OPTIONS[name], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["label", "full"])
 def test_every_kind_of_network(kind: str, folders: Path, tmp_path: Path) -> None:
     interrupted_everywhere(network_of(kind, folders, dropout=0.2), OPTIONS["plain"], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_every_precision(precision: str, folders: Path, tmp_path: Path) -> None:
     interrupted_everywhere(network_of("score", folders, dropout=0.2), {"epochs": 0.75}, tmp_path, precision=precision)
