@@ -31,9 +31,14 @@ def benchmark_parser(text: str | None, *, rounds: int) -> argparse.ArgumentParse
     return parser
 
 
-def plan_of(options: argparse.Namespace, scratch: Path, *, amount: int, warm: int) -> Plan:
+def plan_of(options: argparse.Namespace, scratch: Path, *, amount: int, warm: int, again: int = 0) -> Plan:
     """The rounds that the options ask for."""
-    return Plan(options.rounds, amount, warm, options.threads, options.environments, scratch)
+    return Plan(options.rounds, amount, warm, options.threads, options.environments, scratch, again)
+
+
+def total_steps(options: argparse.Namespace) -> int:
+    """Steps of a training benchmark: warm ones at first and again at the start of every turn, then the timed ones."""
+    return int(options.warm + options.rounds * (options.warm + options.steps))
 
 
 def pick(contenders: Sequence[Contender], only: Sequence[str] | None) -> list[Contender]:

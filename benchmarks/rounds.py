@@ -79,6 +79,8 @@ class Plan:
         threads: of every contender.
         environments: folder of the virtual environments.
         scratch: folder for jobs, adapters and what the contenders print.
+        again: untimed units at the start of every turn: while others work, a contender's caches go cold, and the
+            system may take its memory.
     """
 
     rounds: int
@@ -87,6 +89,7 @@ class Plan:
     threads: int
     environments: Path
     scratch: Path
+    again: int = 0
 
 
 class ContenderFailedError(Exception):
@@ -182,7 +185,7 @@ def run_rounds(contenders: Sequence[Contender], plan: Plan) -> dict[str, Outcome
         for number in range(plan.rounds):
             shift = number % max(1, len(started))
             for contender in started[shift:] + started[:shift]:
-                _turn(contender.name, workers, outcomes[contender.name], contender.amount or plan.amount)
+                _turn(contender, workers, outcomes[contender.name], plan)
         for contender in started:
             _end(contender.name, workers, outcomes[contender.name])
     finally:
@@ -207,11 +210,15 @@ def _start(contender: Contender, plan: Plan, workers: dict[str, Worker], outcome
         _give_up(contender.name, workers, outcome, error)
 
 
-def _turn(name: str, workers: dict[str, Worker], outcome: Outcome, amount: int) -> None:
+def _turn(contender: Contender, workers: dict[str, Worker], outcome: Outcome, plan: Plan) -> None:
+    name = contender.name
     if name not in workers or outcome.facts:
         return
     try:
-        workers[name].ask(amount)
+        if plan.again:
+            workers[name].ask(plan.again)
+            workers[name].reply()
+        workers[name].ask(contender.amount or plan.amount)
         _take(workers[name].reply(), outcome)
     except ContenderFailedError as error:
         _give_up(name, workers, outcome, error)

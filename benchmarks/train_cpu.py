@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from arguments import benchmark_parser, pick, plan_of
+from arguments import benchmark_parser, pick, plan_of, total_steps
 from emotion import LABELS, as_jobs, prompt_of, read_rows, task
 from held_out import Judge
 from records import append, best, described, machine, ratio, table, target_lines
@@ -52,7 +52,7 @@ OURS: dict[str, dict[str, Any]] = {
 
 def contenders(options: argparse.Namespace, scratch: Path) -> list[Contender]:
     """Everybody's jobs."""
-    steps = options.warm + options.rounds * options.steps
+    steps = total_steps(options)
     prompt = prompt_of(MODEL, "plain", MAX_TOKENS)
     common = {
         "model": locate(MODEL).source,
@@ -142,13 +142,15 @@ def main() -> None:
     parser = benchmark_parser(__doc__, rounds=3)
     parser.add_argument("--batch", type=int, default=32, help="rows of a step (default %(default)s)")
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn (default %(default)s)")
-    parser.add_argument("--warm", type=int, default=1, help="untimed steps before the rounds (default %(default)s)")
+    parser.add_argument(
+        "--warm", type=int, default=1, help="untimed steps at first and before each turn (default %(default)s)"
+    )
     parser.add_argument("--held-out", type=int, default=400, help="held-out rows of the loss (default %(default)s)")
     options = parser.parse_args()
     before = machine(options.threads)
     with tempfile.TemporaryDirectory(prefix="adjudge-bench-") as folder:
         scratch = Path(folder)
-        plan = plan_of(options, scratch, amount=options.steps, warm=options.warm)
+        plan = plan_of(options, scratch, amount=options.steps, warm=options.warm, again=options.warm)
         outcomes = run_rounds(contenders(options, scratch), plan)
         untrained = judge(options, outcomes, scratch)
     ours = best(list(OURS), outcomes)
@@ -162,7 +164,7 @@ def main() -> None:
         "batch_size": options.batch,
         "steps_per_turn": options.steps,
         "warm_steps": options.warm,
-        "train_rows": options.batch * (options.warm + options.rounds * options.steps),
+        "train_rows": options.batch * total_steps(options),
         "held_out_rows": options.held_out,
         "untrained_log_loss": untrained,
         "contenders": {name: described(outcome) for name, outcome in outcomes.items()},

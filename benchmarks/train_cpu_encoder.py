@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from arguments import benchmark_parser, pick, plan_of
+from arguments import benchmark_parser, pick, plan_of, total_steps
 from emotion import LABELS, as_jobs, read_rows, task
 from records import append, best, described, machine, ratio, table, target_lines
 from rounds import Contender, run_rounds, say
@@ -32,7 +32,7 @@ SETTINGS = {
 
 def contenders(options: argparse.Namespace) -> list[Contender]:
     """Everybody's jobs."""
-    steps = options.warm + options.rounds * options.steps
+    steps = total_steps(options)
     common = {
         "model": locate(MODEL).source,
         "task": task(),
@@ -68,12 +68,14 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
 def main() -> None:
     parser = benchmark_parser(__doc__, rounds=3)
     parser.add_argument("--steps", type=int, default=20, help="steps of a turn, 32 rows each (default %(default)s)")
-    parser.add_argument("--warm", type=int, default=5, help="untimed steps before the rounds (default %(default)s)")
+    parser.add_argument(
+        "--warm", type=int, default=5, help="untimed steps at first and before each turn (default %(default)s)"
+    )
     parser.add_argument("--held-out", type=int, default=500, help="held-out rows of the loss (default %(default)s)")
     options = parser.parse_args()
     before = machine(options.threads)
     with tempfile.TemporaryDirectory(prefix="adjudge-bench-") as folder:
-        plan = plan_of(options, Path(folder), amount=options.steps, warm=options.warm)
+        plan = plan_of(options, Path(folder), amount=options.steps, warm=options.warm, again=options.warm)
         outcomes = run_rounds(contenders(options), plan)
     peer = best(list(SETTINGS), outcomes)
     times = ratio(outcomes["adjudge"], outcomes[peer]) if peer and "adjudge" in outcomes else None
@@ -87,7 +89,7 @@ def main() -> None:
         "machine": before,
         "rounds": options.rounds,
         "steps_per_turn": options.steps,
-        "train_rows": BATCH * (options.warm + options.rounds * options.steps),
+        "train_rows": BATCH * total_steps(options),
         "contenders": {name: described(outcome) for name, outcome in outcomes.items()},
         "reference": peer,
         "ratio": times,

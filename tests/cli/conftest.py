@@ -29,8 +29,9 @@ Call = Callable[..., Answer]
 
 
 @pytest.fixture
-def adjudge(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call the command line in this process."""
+def adjudge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call the command line in this process, its output as wide as that of a pipe."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def call(*words: str | Path) -> Answer:
         capsys.readouterr()
