@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-# Tokens of one forward pass. Below the least, matrix products are too small and weights are read and cast too often;
-# above the most, nothing is gained any more and memory is only spent.
-_CPU_TOKENS = (1024, 4096)
+# Tokens of one forward pass. Below the least, matrix products are too small and weights are read too often; above the
+# most, a CPU's caches hold no layer's states any more, and a GPU gains nothing.
+_CPU_TOKENS = (512, 1024)
 _CUDA_TOKENS = (4096, 65536)
 # Share of the device's memory that one batch's states may take.
 _MEMORY_SHARE = 0.05
@@ -28,7 +28,7 @@ def token_budget(trunk: nn.Module, device: torch.device, prefix: int = 0) -> int
     A token takes about ``4 (6 H + 3 I + 3 A P)`` bytes at the widest points of a layer, in float32: the residual
     stream, queries, keys, values and what they give (H hidden size); the two inner products and their product (I
     intermediate size); scores against the prefix and their exponentials (A heads, P tokens of the prefix). The budget
-    is what fits a twentieth of the device's memory, at least 1,024 and at most 4,096 on a CPU, at least 4,096 and at
+    is what fits a twentieth of the device's memory, at least 512 and at most 1,024 on a CPU, at least 4,096 and at
     most 65,536 on a GPU.
 
     Args:
