@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
+from adjudge.core.hierarchy import Level, levels
 from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
+from adjudge.core.types import FloatArray, IntArray
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
 from adjudge.experiment.lock import exclusive
@@ -74,7 +78,7 @@ class PredictSummary:
         unparsed: rows whose reply stands for no label; they get neither label nor confidence.
         without_text: rows with no text; they get neither label nor probabilities.
         resumed_rows: rows that an earlier, killed prediction had done.
-        labels: answers by label.
+        labels: answers by label; a set counts for each of its labels.
     """
 
     rows: int = 0
@@ -109,8 +113,9 @@ def predict_file(
 ) -> PredictSummary:
     """Predict every row of a file.
 
-    All input columns are kept, in order; then come ``label``, ``confidence``, ``reply`` (of a head that writes) and
-    ``prob_<label>``. Finished batches lie in ``<output>.parts/``; the same command after a kill goes on behind the
+    All input columns are kept, in order; then come ``label`` (of several labels the set as one text), ``confidence``,
+    ``reply`` (of a head that writes), ``label_level_<n>`` and ``confidence_level_<n>`` (of a tree, from the top down)
+    and ``prob_<label>``. Finished batches lie in ``<output>.parts/``; the same command after a kill goes on behind the
     last one. They are joined at the end.
 
     Args:
@@ -263,12 +268,19 @@ def _part(
     done = pl.read_parquet(file, columns=[f"{options.prefix}{column}" for column in told])
     if len(done) != len(frame):
         raise WorkError(f"{file}: holds {len(done)} rows, but its batch has {len(frame)}; delete it and run again")
-    return _summary(done, classifier.labels, resumed)
+    return _summary(done, classifier, resumed)
 
 
 def _new_columns(classifier: Classifier) -> list[str]:
     written = [] if replies_of(classifier, []) is None else ["reply"]
-    return ["label", "confidence", *written, *(f"prob_{label}" for label in classifier.labels)]
+    tree = _levels(classifier)
+    levels = [f"{what}_level_{n}" for n in range(1, len(tree) + 1) for what in ("label", "confidence")]
+    return ["label", "confidence", *written, *levels, *(f"prob_{label}" for label in classifier.labels)]
+
+
+def _levels(classifier: Classifier) -> tuple[Level, ...]:
+    problem = classifier.decision.problem
+    return levels(classifier.labels, problem) if problem.hierarchical else ()
 
 
 def _answers(classifier: Classifier, texts: Sequence[str], options: PredictOptions) -> dict[str, pl.Series]:
@@ -278,28 +290,57 @@ def _answers(classifier: Classifier, texts: Sequence[str], options: PredictOptio
     probs = np.full((len(texts), len(classifier.labels)), np.nan, dtype=np.float32)
     if given:
         probs[present] = classifier.predict_proba(given)
-    best, answered = np.nan_to_num(probs).argmax(axis=1), present
+    known = np.nan_to_num(probs)
+    answers = classifier.decision.answers(known, classifier.labels)
+    chance, answered = classifier.decision.confidence(known, classifier.labels), present
     replies = replies_of(classifier, given)
     if replies is not None:
         index = {label: i for i, label in enumerate(classifier.labels)}
+        best = np.zeros(len(texts), dtype=np.int64)
         best[present] = [-1 if reply.label is None else index[reply.label] for reply in replies]
         answered = present & (best >= 0)
-    confidence = np.where(answered, probs[np.arange(len(texts)), best], np.float32(np.nan))
+        answers, chance = [classifier.labels[i] for i in best], probs[np.arange(len(texts)), best]
+    confidence = np.where(answered, chance, np.float32(np.nan))
     confident = answered & (confidence >= options.min_confidence)
-    label = [classifier.labels[i] if sure else None for i, sure in zip(best, confident, strict=True)]
+    label = [answer if sure else None for answer, sure in zip(answers, confident, strict=True)]
     columns = {"label": pl.Series(label, dtype=pl.String), "confidence": pl.Series(confidence).fill_nan(None)}
     if replies is not None:
         written = iter(replies)
         columns["reply"] = pl.Series([next(written).text if here else None for here in present], dtype=pl.String)
+    for number, level in enumerate(_levels(classifier), start=1):
+        leaves = classifier.decision.best(known, classifier.labels)
+        columns |= _level_columns(number, level, (known, leaves, answered), options)
     for i, name in enumerate(classifier.labels):
         columns[f"prob_{name}"] = pl.Series(probs[:, i]).fill_nan(None)
     return columns
 
 
-def _summary(done: pl.DataFrame, labels: Sequence[str], resumed: bool) -> PredictSummary:
+def _level_columns(
+    number: int, level: Level, rows: tuple[FloatArray, IntArray, npt.NDArray[np.bool_]], options: PredictOptions
+) -> dict[str, pl.Series]:
+    """The node that a row's path goes through at a level, and its probability; null where the path has ended above.
+
+    Each level abstains by itself: a text may be sure to lie in a branch while its label is not.
+    """
+    probs, leaves, answered = rows
+    node = level.of_leaf[leaves]
+    here = answered & ~level.ended[node]
+    chance = level.probabilities(probs)[np.arange(len(node)), node].astype(np.float32)
+    sure = here & (chance >= options.min_confidence)
+    names = [level.nodes[i] if shown else None for i, shown in zip(node, sure, strict=True)]
+    confidence = np.where(here, chance, np.float32(np.nan))
+    return {
+        f"label_level_{number}": pl.Series(names, dtype=pl.String),
+        f"confidence_level_{number}": pl.Series(confidence).fill_nan(None),
+    }
+
+
+def _summary(done: pl.DataFrame, classifier: Classifier, resumed: bool) -> PredictSummary:
     label, confidence, probability = done.get_columns()
     without_text = probability.null_count()
-    counts = dict(label.drop_nulls().value_counts().iter_rows())
+    counts: Counter[str] = Counter()
+    for cell, rows in label.drop_nulls().value_counts().iter_rows():
+        counts.update(dict.fromkeys(classifier.decision.problem.split(cell), rows))
     return PredictSummary(
         rows=len(label),
         answered=len(label) - label.null_count(),
@@ -307,7 +348,7 @@ def _summary(done: pl.DataFrame, labels: Sequence[str], resumed: bool) -> Predic
         unparsed=confidence.null_count() - without_text,
         without_text=without_text,
         resumed_rows=len(label) if resumed else 0,
-        labels={name: counts.get(name, 0) for name in labels},
+        labels={name: counts[name] for name in classifier.labels},
     )
 
 
