@@ -13,20 +13,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
-from adjudge.core.hierarchy import Level, levels
-from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
+from adjudge.core.protocols import Classifier, Progress, SilentProgress
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
-from adjudge.core.types import FloatArray, IntArray
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
+from adjudge.experiment.answer_columns import answer_columns, new_columns
 from adjudge.experiment.lock import exclusive
 from adjudge.models.storage import load_classifier
 
@@ -157,9 +154,9 @@ def predict_texts(run: Run, texts: Sequence[str], *, min_confidence: float = 0.0
     Raises:
         DataError: an incomplete run.
     """
-    options = PredictOptions(min_confidence=min_confidence)
+    PredictOptions(min_confidence=min_confidence)  # refuses what is out of range
     classifier, _ = _open(run, None)
-    columns = _answers(classifier, texts, options)
+    columns = answer_columns(classifier, texts, min_confidence)
     rows = pl.DataFrame(columns).rows(named=True)
     return [
         {
@@ -249,7 +246,7 @@ def _part(
     classifier: Classifier, task: Task, frame: pl.DataFrame, file: Path, options: PredictOptions, name: str
 ) -> PredictSummary:
     """Predict one batch into its part file, unless that is there; count what became of its rows."""
-    clash = sorted({f"{options.prefix}{column}" for column in _new_columns(classifier)} & set(frame.columns))
+    clash = sorted({f"{options.prefix}{column}" for column in new_columns(classifier)} & set(frame.columns))
     if clash:
         raise DataError(
             f"{name}: has the columns {', '.join(clash)} already, which the prediction would write; "
@@ -257,7 +254,7 @@ def _part(
         )
     resumed = file.is_file()
     if not resumed:
-        answers = _answers(classifier, texts_of(task, frame, name), options)
+        answers = answer_columns(classifier, texts_of(task, frame, name), options.min_confidence)
         renamed = {f"{options.prefix}{column}": values for column, values in answers.items()}
         with atomic_path(file) as temporary:
             # Through memory: a full disk is then an OSError like any other, where polars has errors of its own.
@@ -269,70 +266,6 @@ def _part(
     if len(done) != len(frame):
         raise WorkError(f"{file}: holds {len(done)} rows, but its batch has {len(frame)}; delete it and run again")
     return _summary(done, classifier, resumed)
-
-
-def _new_columns(classifier: Classifier) -> list[str]:
-    written = [] if replies_of(classifier, []) is None else ["reply"]
-    tree = _levels(classifier)
-    levels = [f"{what}_level_{n}" for n in range(1, len(tree) + 1) for what in ("label", "confidence")]
-    return ["label", "confidence", *written, *levels, *(f"prob_{label}" for label in classifier.labels)]
-
-
-def _levels(classifier: Classifier) -> tuple[Level, ...]:
-    problem = classifier.decision.problem
-    return levels(classifier.labels, problem) if problem.hierarchical else ()
-
-
-def _answers(classifier: Classifier, texts: Sequence[str], options: PredictOptions) -> dict[str, pl.Series]:
-    """The new columns of a batch. A row without any text gets nulls throughout: there is nothing to judge."""
-    present = np.array([bool(text) and not text.isspace() for text in texts], dtype=bool)
-    given = [text for text, here in zip(texts, present, strict=True) if here]
-    probs = np.full((len(texts), len(classifier.labels)), np.nan, dtype=np.float32)
-    if given:
-        probs[present] = classifier.predict_proba(given)
-    known = np.nan_to_num(probs)
-    answers = classifier.decision.answers(known, classifier.labels)
-    chance, answered = classifier.decision.confidence(known, classifier.labels), present
-    replies = replies_of(classifier, given)
-    if replies is not None:
-        index = {label: i for i, label in enumerate(classifier.labels)}
-        best = np.zeros(len(texts), dtype=np.int64)
-        best[present] = [-1 if reply.label is None else index[reply.label] for reply in replies]
-        answered = present & (best >= 0)
-        answers, chance = [classifier.labels[i] for i in best], probs[np.arange(len(texts)), best]
-    confidence = np.where(answered, chance, np.float32(np.nan))
-    confident = answered & (confidence >= options.min_confidence)
-    label = [answer if sure else None for answer, sure in zip(answers, confident, strict=True)]
-    columns = {"label": pl.Series(label, dtype=pl.String), "confidence": pl.Series(confidence).fill_nan(None)}
-    if replies is not None:
-        written = iter(replies)
-        columns["reply"] = pl.Series([next(written).text if here else None for here in present], dtype=pl.String)
-    for number, level in enumerate(_levels(classifier), start=1):
-        leaves = classifier.decision.best(known, classifier.labels)
-        columns |= _level_columns(number, level, (known, leaves, answered), options)
-    for i, name in enumerate(classifier.labels):
-        columns[f"prob_{name}"] = pl.Series(probs[:, i]).fill_nan(None)
-    return columns
-
-
-def _level_columns(
-    number: int, level: Level, rows: tuple[FloatArray, IntArray, npt.NDArray[np.bool_]], options: PredictOptions
-) -> dict[str, pl.Series]:
-    """The node that a row's path goes through at a level, and its probability; null where the path has ended above.
-
-    Each level abstains by itself: a text may be sure to lie in a branch while its label is not.
-    """
-    probs, leaves, answered = rows
-    node = level.of_leaf[leaves]
-    here = answered & ~level.ended[node]
-    chance = level.probabilities(probs)[np.arange(len(node)), node].astype(np.float32)
-    sure = here & (chance >= options.min_confidence)
-    names = [level.nodes[i] if shown else None for i, shown in zip(node, sure, strict=True)]
-    confidence = np.where(here, chance, np.float32(np.nan))
-    return {
-        f"label_level_{number}": pl.Series(names, dtype=pl.String),
-        f"confidence_level_{number}": pl.Series(confidence).fill_nan(None),
-    }
 
 
 def _summary(done: pl.DataFrame, classifier: Classifier, resumed: bool) -> PredictSummary:

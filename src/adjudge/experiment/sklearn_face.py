@@ -116,9 +116,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         problem = _stated(self.task).problem
         texts, labels = _texts(X), as_cells(_labels(y), problem)
         _same_length(texts, labels)
-        classes = _sorted_classes(
-            [one for label in labels for one in (problem.split(label) if problem.multi else [label])]
-        )
+        classes = _sorted_classes(parts(labels, problem))
         names = tuple(str(label) for label in classes)
         if len(set(names)) < len(names):
             raise ValueError(f"labels must differ as text too, got {sorted(names)}")
@@ -162,11 +160,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         problem = self.classifier_.decision.problem
         if not problem.multi:
             return float(super().score(X, y, sample_weight))
-        right = [
-            problem.split(cell) == given
-            for cell, given in zip(as_cells(_labels(y), problem), self.predict(X), strict=True)
-        ]
-        return float(np.average(right, weights=sample_weight))
+        gold = as_sets(as_cells(_labels(y), problem), problem)
+        return float(np.average(gold == self.predict(X), weights=sample_weight))
 
     def save(self, path: str | Path, verify: bool = False) -> None:
         """Write the classifier into a folder: JSON and safetensors only.
