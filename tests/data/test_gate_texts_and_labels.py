@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.data.test_gate import by_code, only, places, split
 
+from adjudge.core.problem import Problem
 from adjudge.data.gate import Finding, GateOptions, Report, check
 
 FINE = [("a plain text", "yes"), ("another one", "no")]
@@ -161,3 +162,41 @@ def test_a_class_that_a_split_lacks_is_named():
     found = only(check(data), "missing_class")
     assert found.splits == ("validation",)
     assert "'no'" in found.message
+
+
+SEVERAL = Problem(kind="multi_label")
+
+
+def test_a_row_counts_for_each_of_its_labels():
+    rows = [(f"text number {i} about {'x' * i}", "a|b" if i % 2 else "a") for i in range(8)]
+    rows += [("nothing of it applies", "(none)"), ("nobody looked at this", None)]
+    report = check({"train": split("train", rows)}, labels=("a", "b", "c"), problem=SEVERAL)
+    assert report.splits["train"]["labels"] == {"a": 8, "b": 4}
+    assert places(only(report, "missing_label")) == [("train", 10)]
+    assert "'c'" in only(report, "missing_class").message
+    assert only(report, "small_class").count_rows == 8
+
+
+def test_unknown_labels_are_found_inside_sets():
+    rows = [("first text here", "a|b"), ("second one there", "b|nope"), ("third of them", "nope|other")]
+    found = only(check({"train": split("train", rows)}, labels=("a", "b"), problem=SEVERAL), "unknown_label")
+    assert places(found) == [("train", 2), ("train", 3)]
+    assert "'nope', 'other'" in found.message
+
+
+def test_one_text_with_two_sets_is_a_contradiction_and_with_the_same_set_is_none():
+    rows = [("same text", "a|b"), ("same  text", "b"), ("other text", "a|b"), ("other text", "A|b")]
+    report = check({"train": split("train", rows)}, problem=SEVERAL)
+    assert places(only(report, "contradiction")) == [("train", 1), ("train", 2)]
+    assert "'A'" in only(report, "label_variants").message
+    assert places(only(report, "label_variants")) == [("train", 4)]
+
+
+def test_wrong_labels_are_not_looked_for_where_a_text_may_have_several():
+    rows = [(f"text number {i} about {'x' * i}", "a|b" if i % 2 else "a") for i in range(20)]
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    report = check({"train": split("train", rows)}, options=GateOptions(out_of_fold=never), problem=SEVERAL)
+    assert not by_code(report, "label_noise")

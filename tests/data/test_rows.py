@@ -91,3 +91,27 @@ def test_prediction_needs_the_text_columns_alone():
 def test_metadata_columns_are_strings():
     found = split({"text": ["a", "b"], "label": ["x", "y"], "year": [2020, None]}, metadata=["year"])
     assert found.meta == {"year": ["2020", ""]}
+
+
+def test_several_labels_are_read_from_cells_and_from_lists_alike():
+    cells_ = split({"text": ["a", "b", "c", "d"], "label": [" y | x|y", "(none)", None, "|"]}, problem="multi_label")
+    lists = split({"text": ["a", "b", "c", "d"], "label": [["y", "x", "y"], [], None, [" "]]}, problem="multi_label")
+    assert cells_.labels == ["x|y", "(none)", None, None]
+    assert lists.labels == ["x|y", "(none)", None, "(none)"]
+
+
+def test_a_label_of_a_list_that_holds_the_separator_is_refused():
+    with pytest.raises(DataError, match=r"label 'x\|y' holds the separator '\|'"):
+        split({"text": ["a"], "label": [["x|y"]]}, problem="multi_label")
+    frame = {"text": ["a"], "label": [["x|y", "z"]]}
+    assert split(frame, problem={"kind": "multi_label", "separator": ";"}).labels == ["x|y;z"]
+
+
+def test_lists_of_labels_stay_an_error_where_a_text_has_one():
+    with pytest.raises(DataError, match="holds lists"):
+        split({"text": ["a"], "label": [["x"]]})
+
+
+def test_paths_are_read_in_one_form():
+    found = split({"text": ["a", "b"], "label": [" Goods >  Food", "Else "]}, problem="hierarchical")
+    assert found.labels == ["Goods > Food", "Else"]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
+from adjudge.core.problem import Problem
 from adjudge.core.task import Data, Task
 from adjudge.core.types import Split
 from adjudge.data.splits import label_set, load_splits, split_hash, validate_labels
@@ -247,3 +248,34 @@ def test_labels_that_train_lacks_are_named_with_their_rows():
 def test_one_class_only_is_an_error():
     with pytest.raises(DataError, match=r"one class only \('x'\)"):
         validate_labels({"train": Split("train", ["a", "b"], ["x", None], ["1", "2"])}, ("x", "y"))
+
+
+def test_rows_with_several_labels_are_stratified_by_their_rarest(tmp_path):
+    cells = ["common" if i % 2 else f"common|{'rare' if i % 8 == 0 else 'middle'}" for i in range(160)]
+    frame = pl.DataFrame({"text": [f"text number {i}" for i in range(160)], "label": cells})
+    frame.write_csv(tmp_path / "train.csv")
+    task = Task(name="t", problem="multi_label")
+    data = Data.model_validate({"train": "train.csv", "split": {"validation": 0.25, "test": 0.25}})
+    splits = load_splits(task, data, base=tmp_path)
+    counts = {
+        name: Counter(label for cell in split.labels for label in cell.split("|")) for name, split in splits.items()
+    }
+    assert {name: found["rare"] for name, found in counts.items()} == {"train": 10, "validation": 5, "test": 5}
+    assert {name: found["middle"] for name, found in counts.items()} == {"train": 30, "validation": 15, "test": 15}
+    assert label_set(task, splits["train"]) == ("common", "middle", "rare")
+
+
+def test_rows_for_each_label_are_no_number_where_a_row_has_several(tmp_path):
+    data = Data.model_validate({"train": "train.csv", "split": {"per_class": 3}})
+    with pytest.raises(ConfigError, match="per_class: a row of a multi-label task counts for several"):
+        load_splits(Task(name="t", problem="multi_label"), data, base=tmp_path)
+
+
+def test_unknown_labels_inside_sets_and_inner_nodes_are_named():
+    rows = Split("train", ["a", "b", "c"], ["x|y", "y|z", "(none)"], ["1", "2", "3"], source="train.csv")
+    with pytest.raises(DataError, match=r"the label 'z' \(1 rows: 2\)"):
+        validate_labels({"train": rows}, ("x", "y"), Problem(kind="multi_label"))
+    validate_labels({"train": rows}, ("x", "y", "z"), Problem(kind="multi_label"))
+    tree = Split("train", ["a", "b"], ["x", "x > y"], ["1", "2"], source="train.csv")
+    with pytest.raises(DataError, match="'x' ends at an inner node"):
+        validate_labels({"train": tree}, ("x", "x > y"), Problem(kind="hierarchical"))

@@ -5,6 +5,7 @@ from scipy.special import log_softmax
 from adjudge.evaluate.calibration import (
     TEMPERATURE_RANGE,
     expected_calibration_error,
+    fit_set_temperature,
     fit_temperature,
     reliability,
     softmax,
@@ -98,3 +99,25 @@ def test_bins_hold_both_ends_and_rounding_above_one():
 def test_reliability_refuses_no_rows():
     with pytest.raises(ValueError, match="at least 1"):
         reliability(np.zeros(0), np.zeros(0, dtype=bool))
+
+
+def test_the_temperature_of_several_labels_minimises_their_mean_loss():
+    generator = np.random.default_rng(0)
+    truth = generator.normal(0, 1.5, (2000, 3))
+    gold = generator.random((2000, 3)) < 1 / (1 + np.exp(-truth))
+    logits = (truth * 2.5).astype(np.float32)
+    found = fit_set_temperature(logits, gold)
+    assert found == pytest.approx(2.5, rel=0.08)
+    signs = np.where(gold, logits, -logits).astype(float)
+    tried = np.linspace(0.5, 6, 400)
+    losses = [np.logaddexp(0, -signs / temperature).mean() for temperature in tried]
+    assert found == pytest.approx(tried[int(np.argmin(losses))], abs=0.02)
+
+
+def test_where_every_sign_is_right_no_temperature_is_fitted():
+    assert fit_set_temperature(np.array([[2.0, -1.0], [3.0, -2.0]]), np.array([[True, False]] * 2)) == 1.0
+    assert fit_set_temperature(np.zeros((0, 2)), np.zeros((0, 2), dtype=bool)) == 1.0
+    with pytest.raises(ValueError, match="same shape"):
+        fit_set_temperature(np.zeros((2, 2)), np.zeros((2, 3), dtype=bool))
+    with pytest.raises(ValueError, match="finite"):
+        fit_set_temperature(np.array([[np.nan]]), np.array([[True]]))

@@ -89,7 +89,7 @@ def test_columns_that_clash_are_named_and_a_prefix_helps(tfidf_run, tmp_path, re
 def test_two_predictions_into_one_output_do_not_mix(tfidf_run, tmp_path, reviews, monkeypatch):
     reviews(20).write_csv(tmp_path / "new.csv")
     source, output = tmp_path / "new.csv", tmp_path / "out.csv"
-    real, refused = predict._answers, []
+    real, refused = predict.answer_columns, []
 
     def answers(*arguments):
         with pytest.raises(WorkError, match=r"out\.csv: another process is predicting into it"):
@@ -97,7 +97,7 @@ def test_two_predictions_into_one_output_do_not_mix(tfidf_run, tmp_path, reviews
         refused.append(True)
         return real(*arguments)
 
-    monkeypatch.setattr(predict, "_answers", answers)
+    monkeypatch.setattr(predict, "answer_columns", answers)
     assert predict_file(tfidf_run, source, output).rows == 20
     assert refused
     assert len(pl.read_csv(output)) == 20
@@ -130,7 +130,7 @@ def test_another_text_column_can_be_named(tfidf_run, tmp_path, reviews):
 def test_a_prediction_that_broke_off_goes_on_behind_its_last_part(tfidf_run, tmp_path, reviews, monkeypatch):
     reviews(50, seed=7).write_csv(tmp_path / "new.csv")
     options = PredictOptions(batch_rows=10)
-    real, batches = predict._answers, []
+    real, batches = predict.answer_columns, []
 
     def answers(*arguments):
         if len(batches) == 3:
@@ -138,11 +138,11 @@ def test_a_prediction_that_broke_off_goes_on_behind_its_last_part(tfidf_run, tmp
         batches.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(predict, "_answers", answers)
+    monkeypatch.setattr(predict, "answer_columns", answers)
     with pytest.raises(MemoryError):
         predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv", options)
     assert not (tmp_path / "out.csv").exists()
-    monkeypatch.setattr(predict, "_answers", real)
+    monkeypatch.setattr(predict, "answer_columns", real)
     summary = predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv", options)
     predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "whole.csv", options)
     assert summary.rows == 50
@@ -155,12 +155,12 @@ import sys, time
 from pathlib import Path
 from adjudge.core.runs import Run
 from adjudge.experiment import predict
-real = predict._answers
+real = predict.answer_columns
 def slow(*arguments):
     found = real(*arguments)
     time.sleep(0.2)
     return found
-predict._answers = slow
+predict.answer_columns = slow
 run, source, output = (Path(argument) for argument in sys.argv[1:])
 predict.predict_file(Run(run), source, output, predict.PredictOptions(batch_rows=5))
 """

@@ -236,3 +236,71 @@ def test_it_can_be_sent_to_another_process(rows):
 )
 def test_scikit_learns_own_checks_that_need_no_number_matrix(check):
     check("TextClassifier", TextClassifier())
+
+
+SEVERAL = {"name": "topics", "problem": "multi_label"}
+
+
+def topics(rows: int = 60) -> tuple[list[str], list[set[str]]]:
+    """Texts with the words of their labels; a third of the texts has none."""
+    words = {"price": "cheap", "service": "polite"}
+    sets = [{"price"}, {"price", "service"}, set(), {"service"}, set(), {"price", "service"}]
+    labels = [sets[i % 6] for i in range(rows)]
+    return [" ".join([*(words[label] for label in sorted(row)), f"w{i}"]) for i, row in enumerate(labels)], labels
+
+
+@pytest.mark.parametrize("form", [list, tuple, set, frozenset])
+def test_sets_of_labels_come_back_as_tuples(form, tmp_path):
+    texts, labels = topics()
+    fitted = TextClassifier("tfidf", task=SEVERAL).fit(texts, [form(row) for row in labels])
+    assert fitted.classes_.tolist() == ["price", "service"]
+    assert fitted.predict(texts[:4]).tolist() == [("price",), ("price", "service"), (), ("service",)]
+    assert fitted.score(texts, labels) == 1.0
+    assert len(fitted.classifier_.decision.thresholds) == 2
+    probs = fitted.predict_proba(texts[:4])
+    assert probs.shape == (4, 2)
+    assert abs(probs.sum(axis=1) - 1).max() > 0.05
+    fitted.save(tmp_path)
+    again = TextClassifier.load(tmp_path)
+    np.testing.assert_array_equal(again.predict_proba(texts), fitted.predict_proba(texts))
+    assert again.predict(texts).tolist() == fitted.predict(texts).tolist()
+
+
+def test_validation_rows_with_several_labels_choose_the_thresholds():
+    texts, labels = topics()
+    fitted = TextClassifier("tfidf", task=SEVERAL).fit(texts, labels, validation=(texts[:12], labels[:12]))
+    assert fitted.score(texts, labels) == 1.0
+    with pytest.raises(ValueError, match="validation holds labels that y does not: 'other'"):
+        TextClassifier("tfidf", task=SEVERAL).fit(texts, labels, validation=(["x"], [{"other"}]))
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "said"),
+    [
+        (None, [{"a"}, {"a", "b"}], "say so in the task"),
+        (None, np.eye(2), "say so in the task"),
+        (SEVERAL, ["a", "b"], "must hold a list, tuple or set"),
+        (SEVERAL, [[1], [2]], "must hold a list, tuple or set"),
+        (SEVERAL, np.eye(2, dtype=int), "give the names of each row's ones"),
+        (SEVERAL, [{"a|b"}, {"c"}], "holds the separator"),
+        ({"name": "t", "problem": "hierarchical"}, ["a", "a > b"], "inner node"),
+        ({"name": "t", "problem": "hierarchical"}, [1, 2], "paths as text"),
+    ],
+)
+def test_labels_of_another_form_than_the_task_wants_are_refused(task, y, said):
+    with pytest.raises(ValueError, match=said):
+        TextClassifier("tfidf", task=task).fit(["one text", "another text"], y)
+
+
+def test_a_method_with_one_label_for_each_text_is_refused():
+    with pytest.raises(ConfigError, match="gives one label to each text"):
+        TextClassifier("zero_shot", task=SEVERAL).fit(*topics())
+
+
+def test_paths_are_predicted_from_the_top():
+    labels = ["goods > food", "goods > tools", "other"] * 20
+    texts = [f"{label.replace(' > ', ' ')} w{i}" for i, label in enumerate(labels)]
+    fitted = TextClassifier("tfidf", task={"name": "t", "problem": "hierarchical"}).fit(texts, labels)
+    assert fitted.predict(texts).tolist() == labels
+    assert fitted.score(texts, labels) == 1.0
+    assert fitted.classifier_.decision.problem.hierarchical

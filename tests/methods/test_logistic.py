@@ -7,11 +7,12 @@ import pytest
 from scipy.special import softmax
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Task
 from adjudge.methods import Setting
-from adjudge.methods.logistic import Rows, choose_c, fit_logistic
+from adjudge.methods.logistic import Rows, choose_c, fit_logistic, validation_macro_f1
 
 
 def problem(n_classes: int, seed: int = 0) -> Rows:
@@ -74,3 +75,29 @@ def test_without_validation_rows_c_has_to_be_given() -> None:
     empty = Rows(np.zeros((0, 10), dtype=np.float32), np.zeros(0, dtype=np.int64))
     with pytest.raises(DataError, match="give the method's option `c`"):
         choose_c(problem(2), empty, (1.0,), None, Setting(Task(name="t"), ("a", "b")))
+
+
+def test_one_regression_for_each_label_is_scikit_learns():
+    features, _ = make_classification(200, 8, n_informative=6, random_state=0)
+    sets = np.random.default_rng(0).random((200, 3)) < 1 / (1 + np.exp(-features[:, :3]))
+    linear = fit_logistic(Rows(features, sets), 3, 1.0, "balanced", tol=1e-8)
+    for label in range(3):
+        model = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=1000).fit(
+            features, sets[:, label]
+        )
+        np.testing.assert_allclose(linear.logits(features)[:, label], model.decision_function(features), atol=1e-4)
+
+
+def test_a_label_of_no_row_or_of_every_row_has_a_finite_score():
+    sets = np.column_stack([np.zeros(6), np.ones(6), [1, 0, 1, 0, 1, 0]]).astype(bool)
+    linear = fit_logistic(Rows(np.eye(6), sets), 3, 1.0)
+    np.testing.assert_allclose(linear.logits(np.eye(6))[:, :2], np.tile([-np.log(7), np.log(7)], (6, 1)), rtol=1e-6)
+
+
+def test_c_is_chosen_by_macro_f1_at_the_best_thresholds():
+    targets = np.array([[True, False], [False, True], [False, False]])
+    logits = np.array([[-1.0, -3.0], [-2.0, -2.0], [-2.5, -4.0]], dtype=np.float32)
+    assert validation_macro_f1(logits, targets) == 1.0
+    assert validation_macro_f1(logits, np.array([0, 1, 0])) == pytest.approx(
+        f1_score([0, 1, 0], [0, 0, 0], average="macro")
+    )

@@ -31,3 +31,18 @@ def test_missing_and_unknown_labels_are_named_with_their_rows() -> None:
         "a.csv, row 2: the label is missing",
         "a.csv, row 3: unknown label 'goood'; allowed: bad, good; did you mean 'good'?",
     )
+
+
+def test_of_several_labels_each_has_the_odds_of_its_rows() -> None:
+    train = Split("train", ["a", "b", "c"], ["x|y", "x", "(none)"], ["1", "2", "3"])
+    setting = Setting(Task(name="t", problem="multi_label"), ("x", "y", "z"))
+    fitted = METHOD.fit(train, train, MajorityConfig(), setting)
+    shares = np.array([2.5, 1.5, 0.5]) / 4
+    np.testing.assert_allclose(fitted.classifier.predict_proba(["new"])[0], shares, rtol=1e-6)
+    assert fitted.classifier.predict(["new", "other"]) == ["x", "x"]
+
+
+def test_a_label_outside_the_set_is_named_with_its_row() -> None:
+    train = Split("train", ["a", "b"], ["x", "x|nope"], ["1", "2"], source="a.csv")
+    with pytest.raises(DataError, match=r"a\.csv, row 2: unknown label 'nope'"):
+        METHOD.fit(train, train, MajorityConfig(), Setting(Task(name="t", problem="multi_label"), ("x", "y")))

@@ -19,6 +19,7 @@ from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
 from adjudge.train import batches as batching
 from adjudge.train import loop
+from adjudge.train import losses as row_losses
 from adjudge.train.loop import Trainer, checked_rows
 from tests.train.builders import config, network_of, rows, same, train, weights
 
@@ -100,7 +101,7 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
         seen.append(weights(network))
         return scores()
 
-    monkeypatch.setattr(loop, "macro_f1", spying)
+    monkeypatch.setattr(row_losses, "macro_f1", spying)
     done, _ = train(network, options)
     assert (done.steps, done.best_step, done.best_macro_f1, done.stopped) == (16, 8, 0.6, "epochs")
     assert same(weights(network), seen[1])
@@ -108,7 +109,7 @@ def test_the_best_validation_is_kept_and_not_the_last(folders: Path, monkeypatch
 
 
 def test_patience_ends_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.4, 0.6, 0.5, 0.1, 0.9]))
+    monkeypatch.setattr(row_losses, "macro_f1", Scripted([0.5, 0.4, 0.6, 0.5, 0.1, 0.9]))
     done, events = train(
         network_of("score", folders),
         config(epochs=9.0, evaluations_per_epoch=1, evaluation={"patience": 2}, schedule="constant"),
@@ -118,7 +119,7 @@ def test_patience_ends_it(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_of_equal_scores_the_lower_loss_is_kept(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.6] * 6))
+    monkeypatch.setattr(row_losses, "macro_f1", Scripted([0.6] * 6))
     done, events = train(network_of("score", folders), config(epochs=6.0, evaluations_per_epoch=1))
     losses = {event["step"]: event["loss"] for event in events if event["event"] == "evaluation"}
     assert done.best_step == min(losses, key=lambda step: losses[step])
@@ -248,8 +249,8 @@ def keep_gradients(network: Network, into: dict[str, torch.Tensor]) -> None:
 
 def test_the_target_accuracy_ends_it_and_its_weights_are_kept(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if an earlier validation had a better macro-F1."""
-    monkeypatch.setattr(loop, "accuracy", Scripted([0.5, 0.8, 0.9, 0.95]))
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.5, 0.9, 0.7, 0.95]))
+    monkeypatch.setattr(row_losses, "accuracy", Scripted([0.5, 0.8, 0.9, 0.95]))
+    monkeypatch.setattr(row_losses, "macro_f1", Scripted([0.5, 0.9, 0.7, 0.95]))
     evaluation = {"target_accuracy": 0.9, "every_steps": 3}
     done, events = train(network_of("score", folders), config(epochs=9.0, evaluation=evaluation))
     assert (done.stopped, done.steps, done.best_step, done.best_macro_f1) == ("target_accuracy", 9, 9, 0.7)
@@ -341,7 +342,7 @@ def test_validation_logits_that_are_no_numbers_stop_it(folders: Path, monkeypatc
 
 
 def test_the_logits_of_the_kept_weights_are_handed_over(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "macro_f1", Scripted([0.2, 0.6, 0.5, 0.1]))
+    monkeypatch.setattr(row_losses, "macro_f1", Scripted([0.2, 0.6, 0.5, 0.1]))
     network = network_of("score", folders, dropout=0.2)
     options = config(epochs=4.0, evaluations_per_epoch=1, optimizer={"average": "ema", "average_decay": 0.5})
     _, selection = Trainer(network, options, 0, SilentProgress(), lambda _: None).fit(rows(32), rows(24, 1), 3)

@@ -62,6 +62,7 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
             labels=label_set(chosen, splits["train"]) if chosen.labels else None,
             options=GateOptions(**_options(model, max_tokens, chosen.data.split_seed)),
             progress=shown,
+            problem=chosen.problem,
         )
     accepted = chosen.data.accept
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,7 +72,10 @@ def one_run(path: Path) -> Run:
 
 def metrics_table(metrics: dict[str, Any]) -> Any:
     """The headline numbers of each split, with their intervals where there are any."""
-    names = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece")
+    names = (
+        *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "balanced_accuracy", "hamming_loss", "mcc"),
+        *("log_loss", "brier", "ece"),
+    )
     splits = [split for split in ("validation", "test") if split in metrics]
     rows = [
         (escape(name), *(_with_interval(metrics[split], name) for split in splits))
@@ -81,7 +84,18 @@ def metrics_table(metrics: dict[str, Any]) -> Any:
     ]
     if any(metrics[split].get("unparsed") for split in splits):
         rows.append(("unparsed replies", *(_unparsed(metrics[split]) for split in splits)))
+    rows += _tree_rows([metrics[split] for split in splits])
     return table(("metric", *splits), rows, numbers=splits)
+
+
+def _tree_rows(metrics: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Of a tree: accuracy and macro-F1 of each level, and the hierarchical precision, recall and F1."""
+    for at, level in enumerate(metrics[0].get("levels", ())):
+        for name in ("accuracy", "macro_f1"):
+            shown = (_with_interval(one["levels"][at], name) for one in metrics)
+            yield (f"level {level['level']} {name}", *shown)
+    for name in metrics[0].get("hierarchical", ()):
+        yield (f"hierarchical {name}", *(f"{one['hierarchical'][name]:.4f}" for one in metrics))
 
 
 def _unparsed(metrics: dict[str, Any]) -> str:

@@ -109,6 +109,9 @@ def _method(record: dict[str, Any]) -> list[tuple[str, str]]:
     temperature = (record.get("calibration") or {}).get("temperature")
     if temperature is not None:
         pairs.append(("temperature", f"{temperature:.4g}"))
+    thresholds = (record.get("calibration") or {}).get("thresholds") or {}
+    if thresholds:
+        pairs.append(("thresholds", ", ".join(f"{shorten(label)} {cut:.3f}" for label, cut in thresholds.items())))
     return pairs
 
 
@@ -120,6 +123,7 @@ def _data(record: dict[str, Any], check: dict[str, Any] | None) -> RenderableTyp
     ]
     pairs = [
         ("task", f"{task.get('name')} (version {task.get('version')})"),
+        *([("problem", str(task["problem"]["kind"]))] if "problem" in task else []),
         ("labels", ", ".join(map(shorten, task.get("labels") or []))),
         ("split seed", str(data.get("split_seed"))),
     ]

@@ -133,10 +133,10 @@ def _tests(
 def _difference(
     ours: Sequence[LoadedRun], theirs: Sequence[LoadedRun], metric: Metric, options: CompareOptions
 ) -> Difference:
-    gold, n_classes = ours[0].test.gold, len(ours[0].labels)
+    gold, classes = ours[0].test.gold, ours[0].test.classes(ours[0].labels)
     first, second = stacked(ours), stacked(theirs)
     found = paired_difference(
-        gold, first, second, n_classes, metric=metric, resamples=options.resamples, seed=options.seed
+        gold, first, second, classes, metric=metric, resamples=options.resamples, seed=options.seed
     )
     gains = (first == gold).mean(axis=0) - (second == gold).mean(axis=0)
     return _with_room(found, len(gold), never_worse=bool((gains >= 0).all()), never_better=bool((gains <= 0).all()))
@@ -239,6 +239,8 @@ def _notes(groups: Sequence[Group], loaded: Sequence[LoadedRun], left_out: Seque
     unanswered = [f"{item.run.name} ({item.test.unparsed:,})" for item in loaded if item.test.unparsed]
     if unanswered:
         notes.append(f"Replies that could not be read count as wrong: {', '.join(unanswered)}.")
+    if loaded[0].test.sets is not None:
+        notes.append("Texts may have several labels: accuracy is the share of texts whose whole set is right.")
     if any(len(group.runs) in {2, 3} for group in groups):
         notes.append("With two or three seeds the bootstrap understates the spread between seeds.")
     if left_out:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from scipy.special import expit
 
 from adjudge.compare.charts.lines import Bins, Series, curves, reliability_diagram
 from adjudge.compare.fairness import LoadedRun
@@ -15,6 +16,7 @@ from adjudge.compare.results import Group
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.calibration import reliability, softmax
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
+from adjudge.evaluate.sets import set_metrics
 from adjudge.evaluate.slices import LENGTH_COLUMNS, META_PREFIX, metrics_by_slice, slice_columns
 
 MOST_LABELS = 24
@@ -61,7 +63,7 @@ class Details:
 
     Attributes:
         confusion: ``[C][C]`` test rows by gold and answer, summed over seeds; None beyond `MOST_LABELS`.
-        confused: (gold, answer, rows, share of the gold label's rows), most frequent first.
+        confused: (gold, answer, rows, share of the gold label's rows), most frequent first; None of several labels.
         per_class: label -> precision, recall, F1 and support, over the rows of all seeds.
         slices: title -> slices.
         scorings: ways of scoring tried side by side, as (headers, rows); None where there are none.
@@ -70,7 +72,7 @@ class Details:
 
     group: Group
     confusion: list[list[int]] | None
-    confused: list[tuple[str, str, int, float]]
+    confused: list[tuple[str, str, int, float]] | None
     per_class: Mapping[str, Mapping[str, float]]
     calibration: Calibration
     curves: tuple[Curve, ...]
@@ -85,12 +87,17 @@ def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
     gold = np.concatenate([m.test.gold for m in members])
     predicted = np.concatenate([m.test.predicted for m in members])
     probs = np.concatenate([m.test.probs for m in members])
-    pooled = classification_metrics(gold, probs, labels, predicted=predicted)
+    sets = members[0].test.sets
+    if sets is None:
+        pooled = classification_metrics(gold, probs, labels, predicted=predicted)
+    else:  # no answer stands for one other: there is no confusion
+        pooled = {"confusion": None, **set_metrics(sets[gold], sets[predicted], probs, labels)}
+    confusion, per_class = pooled["confusion"], pooled["per_class"]
     return Details(
         group=group,
-        confusion=pooled["confusion"] if len(labels) <= MOST_LABELS else None,
-        confused=_confused(pooled["confusion"], pooled["per_class"], labels),
-        per_class=pooled["per_class"],
+        confusion=confusion if len(labels) <= MOST_LABELS else None,
+        confused=None if confusion is None else _confused(confusion, per_class, labels),
+        per_class=per_class,
         calibration=_calibration(group.label, members, gold, predicted),
         curves=tuple(_curves(group.label, members)),
         slices=_slices(members),
@@ -112,6 +119,13 @@ def _confused(
 
 
 def _calibration(label: str, members: Sequence[LoadedRun], gold: IntArray, predicted: IntArray) -> Calibration:
+    title = f"{label}: accuracy by confidence, before and after calibration"
+    sets = members[0].test.sets
+    if sets is not None:  # every label's probability against whether the text has the label
+        held, logits = sets[gold].ravel(), np.concatenate([m.test.logits for m in members])
+        shown = np.concatenate([m.test.probs for m in members])
+        both = [_bins(probs.ravel(), held) for probs in (expit(logits.astype(np.float64)), shown)]
+        return Calibration(reliability_diagram(both[0][0], both[1][0], title), both[0][1], both[1][1])
     answered = predicted != NO_ANSWER
     correct = (gold == predicted)[answered]
     if not len(correct):
@@ -119,7 +133,6 @@ def _calibration(label: str, members: Sequence[LoadedRun], gold: IntArray, predi
     after = np.concatenate([m.test.probs for m in members])[answered]
     before = softmax(np.concatenate([m.test.logits for m in members])[answered])
     found = [_bins(probs[np.arange(len(correct)), predicted[answered]], correct) for probs in (before, after)]
-    title = f"{label}: accuracy by confidence, before and after calibration"
     return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -11,8 +11,9 @@ import polars as pl
 from adjudge.compare.results import LeftOut
 from adjudge.core.errors import DataError
 from adjudge.core.hashing import hash_json
+from adjudge.core.problem import Problem, problem_of
 from adjudge.core.runs import EvaluatedSplit, Run
-from adjudge.evaluate.arrays import Arrays, read_arrays
+from adjudge.evaluate.arrays import Arrays, read_arrays, with_shared_sets
 
 SHOWN = 5
 """How many row ids an error message shows."""
@@ -63,7 +64,9 @@ def load_fair(runs: Sequence[Run]) -> tuple[list[LoadedRun], list[LeftOut]]:
     if problems:
         raise DataError([*problems, "compare runs of one task and one split only"])
     kept, repeats = _without_repeats(complete)
-    return [_aligned(item, first) for item in kept], left_out + repeats
+    loaded = [_aligned(item, first) for item in kept]
+    shared = with_shared_sets([item.test for item in loaded])
+    return [replace(item, test=test) for item, test in zip(loaded, shared, strict=True)], left_out + repeats
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class _Complete:
     record: dict[str, Any]
     labels: tuple[str, ...]
     test: pl.DataFrame
+
+    @property
+    def problem(self) -> Problem:
+        """What kind of answer was asked for."""
+        return problem_of(self.record["task"])
 
 
 def _read(run: Run) -> _Complete | LeftOut:
@@ -90,6 +98,10 @@ def _read(run: Run) -> _Complete | LeftOut:
 def _differences(first: _Complete, other: _Complete) -> list[str]:
     pair = f"{first.run.name} and {other.run.name}"
     problems: list[str] = []
+    if first.problem != other.problem:
+        problems.append(
+            f"{pair} answer different problems: {_described(first.problem)} and {_described(other.problem)}"
+        )
     if set(first.labels) != set(other.labels):
         only_first = sorted(set(first.labels) - set(other.labels))
         only_other = sorted(set(other.labels) - set(first.labels))
@@ -120,6 +132,10 @@ def _differences(first: _Complete, other: _Complete) -> list[str]:
     return problems
 
 
+def _described(problem: Problem) -> str:
+    return problem.kind if problem.single else f"{problem.kind} (separator {problem.separator!r})"
+
+
 def _some(row_ids: set[str] | list[str]) -> str:
     ordered = sorted(row_ids)
     if not ordered:
@@ -132,13 +148,13 @@ def _some(row_ids: set[str] | list[str]) -> str:
 def _aligned(item: _Complete, first: _Complete) -> LoadedRun:
     test = first.test.select("row_id").join(item.test, on="row_id", how="left", maintain_order="left")
     try:
-        validation: Arrays | None = read_arrays(item.run.predictions("validation"), first.labels)
+        validation: Arrays | None = read_arrays(item.run.predictions("validation"), first.labels, first.problem)
     except DataError as error:
         if (item.run.path / "predictions" / "validation.parquet").is_file():
             raise _at(item.run, "validation", error) from error
         validation = None
     try:
-        arrays = read_arrays(test, first.labels)
+        arrays = read_arrays(test, first.labels, first.problem)
     except DataError as error:
         raise _at(item.run, "test", error) from error
     if not len(arrays.gold):

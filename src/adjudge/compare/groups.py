@@ -17,9 +17,11 @@ from adjudge.evaluate.arrays import Arrays
 from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
 from adjudge.evaluate.paired import paired_difference
+from adjudge.evaluate.sets import set_intervals, set_metrics
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+SET_METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc", "log_loss", "brier", "ece")
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "hamming_loss"})
 
 
 def members_by_label(loaded: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:
@@ -90,22 +92,33 @@ def _spreads(arrays: Sequence[Arrays | None], labels: Sequence[str]) -> dict[str
     known = [one for one in arrays if one is not None]
     if not known or len(known) < len(arrays):
         return {}
-    scores = [classification_metrics(one.gold, one.probs, labels, predicted=one.predicted) for one in known]
-    return {name: spread([float(score[name]) for score in scores]) for name in METRICS}
+    scores = [_scores(one, labels) for one in known]
+    names = METRICS if known[0].sets is None else SET_METRICS
+    return {name: spread([float(score[name]) for score in scores]) for name in names}
+
+
+def _scores(arrays: Arrays, labels: Sequence[str]) -> dict[str, Any]:
+    if arrays.sets is None:
+        return classification_metrics(arrays.gold, arrays.probs, labels, predicted=arrays.predicted)
+    return set_metrics(arrays.sets[arrays.gold], arrays.sets[arrays.predicted], arrays.probs, labels)
 
 
 def _intervals(members: Sequence[LoadedRun], options: CompareOptions) -> dict[str, tuple[float, float]]:
-    gold, predicted, n_classes = members[0].test.gold, stacked(members), len(members[0].labels)
+    gold, predicted = members[0].test.gold, stacked(members)
+    classes = members[0].test.classes(members[0].labels)
     if len(members) == 1:
-        right = int((gold == predicted[0]).sum())
-        both = bootstrap_intervals(gold, predicted[0], n_classes, resamples=options.resamples, seed=options.seed)
+        right, draws = int((gold == predicted[0]).sum()), {"resamples": options.resamples, "seed": options.seed}
+        if isinstance(classes, int):
+            both = bootstrap_intervals(gold, predicted[0], classes, **draws)
+        else:
+            both = set_intervals(gold, predicted[0], classes, **draws)
         return {"accuracy": wilson_interval(right, len(gold)), "macro_f1": both["macro_f1"]}
     # A method that never answers scores 0 on every resample, so the difference to it is the method's own score.
     silent = np.full(len(gold), NO_ANSWER, dtype=np.int64)
     found: dict[str, tuple[float, float]] = {}
     for metric in ("accuracy", "macro_f1"):
         own = paired_difference(
-            gold, predicted, silent, n_classes, metric=metric, resamples=options.resamples, seed=options.seed
+            gold, predicted, silent, classes, metric=metric, resamples=options.resamples, seed=options.seed
         )
         found[metric] = (own.low, own.high)
     return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from adjudge.compare.fairness import LoadedRun
+from adjudge.core.problem import problem_of
 from adjudge.evaluate.metrics import NO_ANSWER
 
 MOST = 20
@@ -29,6 +31,8 @@ class Mistake:
 def confident_mistakes(item: LoadedRun, *, texts: bool) -> list[Mistake]:
     """The `MOST` wrong answers of a run with the highest probability, surest first; equals in row order."""
     arrays = item.test
+    if arrays.sets is not None:
+        return _wrong_sets(item, arrays.sets, texts=texts)
     wrong = np.flatnonzero((arrays.predicted != arrays.gold) & (arrays.predicted != NO_ANSWER))
     confidence = arrays.probs[wrong, arrays.predicted[wrong]]
     order = np.argsort(-confidence, kind="stable")[:MOST]
@@ -42,6 +46,25 @@ def confident_mistakes(item: LoadedRun, *, texts: bool) -> list[Mistake]:
             text=_cut(known.get(arrays.row_ids[row])),
         )
         for row, share in zip(wrong[order], confidence[order], strict=True)
+    ]
+
+
+def _wrong_sets(item: LoadedRun, sets: npt.NDArray[np.bool_], *, texts: bool) -> list[Mistake]:
+    """Rows with a wrong set; their confidence is that in the surest of the wrong decisions about a label."""
+    arrays, problem = item.test, problem_of(item.record["task"])
+    held, given = sets[arrays.gold], sets[arrays.predicted]
+    sureness = np.where(held != given, np.where(given, arrays.probs, 1 - arrays.probs), 0.0).max(axis=1)
+    wrong = np.flatnonzero(arrays.gold != arrays.predicted)
+    known = _texts(item) if texts else {}
+    return [
+        Mistake(
+            row_id=arrays.row_ids[row],
+            gold=problem.join(item.labels[i] for i in np.flatnonzero(held[row])),
+            predicted=problem.join(item.labels[i] for i in np.flatnonzero(given[row])),
+            confidence=float(sureness[row]),
+            text=_cut(known.get(arrays.row_ids[row])),
+        )
+        for row in wrong[np.argsort(-sureness[wrong], kind="stable")[:MOST]]
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from adjudge.core.decision import Decision
 from adjudge.core.types import Reply
 
 TokenCounter = Callable[[Sequence[str]], npt.NDArray[np.int64]]
@@ -30,22 +31,25 @@ class Classifier(Protocol):
 
     Attributes:
         temperature: divides the logits before the softmax; 1 until it is fitted on validation.
+        decision: how scores become probabilities and answers: softmax and the most probable label, unless the task
+            wants several labels or a path in a tree.
     """
 
     temperature: float
+    decision: Decision
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The label set; columns of every array below are in this order."""
 
     def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
-        """Uncalibrated scores ``[N, C]``; softmax of them is a probability."""
+        """Uncalibrated scores ``[N, C]``; softmax (of several labels: the sigmoid) of them is a probability."""
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities ``[N, C]``, each row summing to 1."""
+        """Calibrated probabilities ``[N, C]``, each row summing to 1; of several labels, each in 0 to 1 by itself."""
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """The most probable label of each text; never abstains."""
+        """The most probable label of each text; never abstains. A set of labels is one text, as in the data."""
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Each text's length in this classifier's own tokens (``[N]``) and whether it gets truncated (``[N]``)."""

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, read_json, write_json
+from adjudge.core.decision import PLAIN, Decision
 from adjudge.core.errors import DataError
 from adjudge.core.hashing import hash_text
 from adjudge.core.types import Reply, Split
@@ -115,7 +116,8 @@ class Run:
 class Predicted:
     """What a classifier answered for a split: all ``[N, C]`` or ``[N]``.
 
-    Where there are ``replies``, they decide: the scores are those of the closed set, beside them.
+    Where there are ``replies``, they decide: the scores are those of the closed set, beside them. Otherwise `decision`
+    says how the scores decide.
     """
 
     labels: Sequence[str]
@@ -124,6 +126,7 @@ class Predicted:
     n_tokens: npt.NDArray[np.int64]
     truncated: npt.NDArray[np.bool_]
     replies: Sequence[Reply] | None = None
+    decision: Decision = PLAIN
 
 
 def prediction_table(split: Split, predicted: Predicted) -> pl.DataFrame:
@@ -151,10 +154,10 @@ def prediction_table(split: Split, predicted: Predicted) -> pl.DataFrame:
 
 
 def _decided(predicted: Predicted, labels: Sequence[str]) -> dict[str, list[str] | list[str | None]]:
-    """The columns that say what was answered: by the highest score, or by the reply and nothing else."""
+    """The columns that say what was answered: by the scores, or by the reply and nothing else."""
     if predicted.replies is None:
-        best = predicted.probs.argmax(axis=1) if len(predicted.probs) else []
-        return {"predicted": [labels[i] for i in best], "parse_status": ["scored"] * len(predicted.probs)}
+        answers: list[str | None] = [*predicted.decision.answers(predicted.probs, labels)]
+        return {"predicted": answers, "parse_status": ["scored"] * len(predicted.probs)}
     return {
         "predicted": [reply.label for reply in predicted.replies],
         "parse_status": ["unparsed" if reply.label is None else "parsed" for reply in predicted.replies],

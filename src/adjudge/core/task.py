@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from adjudge.core.config import StrictModel, read_yaml, validate
 from adjudge.core.hashing import hash_json
+from adjudge.core.problem import SINGLE, Problem
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
@@ -87,6 +88,7 @@ class Task(StrictModel):
     label: str = Field("label", description="label column")
     id: str | None = Field(None, description="row id column; default: content hash and occurrence number")
     metadata: list[str] = Field(default_factory=list, description="columns kept for slices")
+    problem: Problem = Field(SINGLE, description="one label, several (multi_label) or a tree (hierarchical)")
     labels: dict[str, LabelInfo] | None = Field(None, description="the label set; default: train's, sorted")
     instruction: str | None = Field(None, description="what the model is told; default: made from the labels")
     system: str | None = Field(None, description="system prompt of chat models; default: none at all")
@@ -119,7 +121,17 @@ class Task(StrictModel):
             raise ValueError("a task needs at least two labels")
         if self.prompt is not None and self.prompt.count("{text}") != 1:
             raise ValueError("`prompt` must contain {text} exactly once")
+        if problems := self.problem.label_problems(self.labels or ()):
+            raise ValueError("; ".join(problems))
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `problem` where it is the usual one: what says nothing new changes no hash."""
+        found: dict[str, Any] = handler(self)
+        if self.problem.single:
+            found.pop("problem", None)
+        return found
 
     @property
     def text_columns(self) -> list[str]:

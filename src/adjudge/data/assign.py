@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from adjudge.core.errors import AdjudgeWarning, DataError
+from adjudge.core.problem import Problem
 from adjudge.core.seeds import stream_seed
 from adjudge.core.task import Data, SplitPlan
 from adjudge.core.types import Split
@@ -16,10 +17,15 @@ from adjudge.core.types import Split
 
 @dataclass(frozen=True)
 class Pool:
-    """The rows from which splits are made, and the unit of each: rows of one unit stay together."""
+    """The rows from which splits are made, and the unit of each: rows of one unit stay together.
+
+    Attributes:
+        strata: what is kept in proportion, one for each row; default: the labels.
+    """
 
     rows: Split
     units: Sequence[str]
+    strata: Sequence[str | None] | None = None
 
 
 def ranks(seed: int, keys: Iterable[str]) -> list[float]:
@@ -34,6 +40,20 @@ def ranks(seed: int, keys: Iterable[str]) -> list[float]:
         seeded.update(key.encode("utf-8", "surrogatepass"))
         places.append(int.from_bytes(seeded.digest()[:6], "big") / (1 << 48))
     return places
+
+
+def rarest_labels(labels: Sequence[str | None], problem: Problem) -> list[str | None]:
+    """The rarest of each row's labels, by which rows with several are stratified; the row's cell where it has none.
+
+    Sets of labels are often unique, so that they could not be divided; the rarest label is the one that a split would
+    miss first.
+    """
+    held = [() if cell is None else problem.split(cell) for cell in labels]
+    counts = Counter(label for row in held for label in row)
+    return [
+        min(row, key=lambda label: (counts[label], label)) if row else cell
+        for row, cell in zip(held, labels, strict=True)
+    ]
 
 
 def assign(pool: Pool, plan: SplitPlan, makes: Sequence[str], seed: int) -> dict[str, Split]:
@@ -107,7 +127,7 @@ def _strata(pool: Pool, stratify: bool, seed: int) -> list[list[tuple[str, int]]
     sizes: dict[str, int] = {}
     label_of: dict[str, str] = {}
     mixed: dict[str, Counter[str]] = {}
-    for unit, found in zip(pool.units, pool.rows.labels, strict=True):
+    for unit, found in zip(pool.units, pool.rows.labels if pool.strata is None else pool.strata, strict=True):
         label = (found or "") if stratify else ""
         seen = sizes.get(unit, 0)
         sizes[unit] = seen + 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adjudge.core.errors import ConfigError, did_you_mean
+from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.protocols import Progress, SilentProgress
 from adjudge.core.types import Split
 from adjudge.data.checks import CHECKS
@@ -67,6 +68,7 @@ def check(
     labels: Sequence[str] | None = None,
     options: GateOptions = _DEFAULTS,
     progress: Progress | None = None,
+    problem: Problem = SINGLE,
 ) -> Report:
     """Run every check over the splits of a task.
 
@@ -75,13 +77,14 @@ def check(
         labels: the closed label set; default: the labels of ``train``, or of all splits where there is no train.
         options: thresholds, and the callables that token lengths and label noise need.
         progress: where long checks report.
+        problem: how many labels a text has. Wrong labels (``label_noise``) are looked for where it has one.
 
     Returns:
         The findings and the size of each split. Equal input gives an equal report.
     """
     shown = progress or SilentProgress()
-    corpus = build_corpus(splits)
-    context = Context(corpus, _label_set(corpus, labels), options, shown)
+    corpus = build_corpus(splits, problem)
+    context = Context(corpus, _label_set(corpus, labels), options, shown, problem)
     findings: list[Finding] = []
     with shown.task("Checking the data", len(CHECKS)) as advance:
         for entry in CHECKS:

@@ -49,7 +49,7 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
     columns: dict[str, list[str | None]] = {}
     for column in dict.fromkeys(wanted):
         try:
-            columns[column] = cells(frame, column, source)
+            columns[column] = _labels(task, frame, source) if column == task.label else cells(frame, column, source)
         except DataError as error:
             problems += error.problems
     if problems:
@@ -64,6 +64,25 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
         row_numbers=range(1, frame.height + 1),
         source=source,
     )
+
+
+def _labels(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
+    """The label column, each cell in the form that equal answers share; of a multi-label task lists too."""
+    problem = task.problem
+    if problem.single:
+        return cells(frame, task.label, source)
+    series = _column(frame, task.label, source)
+    if not (problem.multi and isinstance(series.dtype, pl.List | pl.Array)):
+        found = cells(frame, task.label, source)
+        return [None if cell is None or not cell.strip() else problem.canonical(cell) for cell in found]
+    listed = [None if row is None else [str(item) for item in row if item is not None] for row in series.to_list()]
+    held = sorted({label for row in listed for label in row or () if str(problem.separator) in label})
+    if held:
+        raise DataError(
+            f"{source}: column {task.label!r}: label {held[0]!r} holds the separator {problem.separator!r}; set "
+            "`problem: {kind: multi_label, separator: …}` to one that no label holds"
+        )
+    return [None if row is None else problem.join({label.strip() for label in row if label.strip()}) for row in listed]
 
 
 def texts_of(task: Task, frame: pl.DataFrame, source: str = "") -> list[str]:

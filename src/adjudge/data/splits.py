@@ -14,9 +14,10 @@ from pathlib import Path
 
 from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
 from adjudge.core.hashing import hash_rows, hash_text
+from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.task import Data, Source, Task
 from adjudge.core.types import Split
-from adjudge.data.assign import Pool, assign, draw
+from adjudge.data.assign import Pool, assign, draw, rarest_labels
 from adjudge.data.readers import Table, read_table
 from adjudge.data.rows import build_split, cells, content_keys
 from adjudge.data.saved import SavedSplits, plan_key
@@ -51,6 +52,7 @@ def load_splits(
         DataError: whatever is wrong with the files, their columns or the plan's numbers, all at once.
         ConfigError: a split that is given twice.
     """
+    _refuse_per_class(task, data)
     tables = _read(data, base)
     given, pool = _given(task, data, tables)
     makes = [name for name in ("validation", "test") if name not in given and getattr(data.split, name) > 0]
@@ -73,6 +75,14 @@ def load_splits(
     if saved is not None:
         saved.write(given, splits, {name: split_hash(split) for name, split in splits.items()})
     return splits
+
+
+def _refuse_per_class(task: Task, data: Data) -> None:
+    if task.problem.multi and data.split.per_class:
+        raise ConfigError(
+            "data.split.per_class: a row of a multi-label task counts for several labels, so there is no number of "
+            "rows for each; leave it out, or draw rows with `data.sample`"
+        )
 
 
 class _Problems:
@@ -129,7 +139,7 @@ def _given(task: Task, data: Data, tables: dict[str, Table]) -> tuple[dict[str, 
     if groups:
         units = [f"group:{group}" if group else unit for group, unit in zip(groups, units, strict=True)]
     if not parts:
-        return splits, Pool(whole, units)
+        return splits, _pool(task, whole, units)
     for part in dict.fromkeys(parts):
         if part != "train" and part in splits:
             raise ConfigError(
@@ -139,7 +149,11 @@ def _given(task: Task, data: Data, tables: dict[str, Table]) -> tuple[dict[str, 
         splits[part] = whole.take([i for i, value in enumerate(parts) if value == part], part)
     if "train" not in parts:
         raise DataError(f"{name}: no row of column {data.split_column!r} says train")
-    return splits, Pool(splits["train"], [unit for unit, part in zip(units, parts, strict=True) if part == "train"])
+    return splits, _pool(task, splits["train"], [u for u, part in zip(units, parts, strict=True) if part == "train"])
+
+
+def _pool(task: Task, rows: Split, units: Sequence[str]) -> Pool:
+    return Pool(rows, units, rarest_labels(rows.labels, task.problem) if task.problem.multi else None)
 
 
 def _parts(values: Sequence[str | None], column: str, source: str) -> list[str]:
@@ -173,30 +187,32 @@ def label_set(task: Task, train: Split) -> tuple[str, ...]:
     """The closed set of labels: the task's in their order, else train's sorted."""
     if task.labels is not None:
         return tuple(task.labels)
-    return tuple(sorted({label for label in train.labels if label is not None}))
+    return tuple(sorted({label for cell in train.labels if cell is not None for label in task.problem.split(cell)}))
 
 
-def validate_labels(splits: dict[str, Split], labels: Sequence[str]) -> None:
+def validate_labels(splits: dict[str, Split], labels: Sequence[str], problem: Problem = SINGLE) -> None:
     """Check that there is something to learn and that every split keeps to the closed set.
 
     Missing labels are left to the data gate.
 
     Raises:
         DataError: train holds fewer than two classes, or splits hold labels outside ``labels``; every unknown
-            label is named with its rows.
+            label is named with its rows. Of a tree: labels that are no leaves.
     """
-    problems = []
+    problems = [f"{splits['train'].source}: {found}" for found in problem.label_problems(labels)]
     train = splits["train"]
-    present = sorted({label for label in train.labels if label is not None})
+    present = sorted({label for cell in train.labels if cell is not None for label in problem.split(cell)})
     if len(present) < 2:
         found = f"one class only ({present[0]!r})" if present else "no labels at all"
         problems.append(f"{train.source}: train holds {found}; a classifier needs at least two")
+    known = frozenset(labels)
     for name, split in splits.items():
         unknown: dict[str, list[int]] = {}
         numbers = split.row_numbers if len(split.row_numbers) else range(1, len(split) + 1)
-        for row, label in zip(numbers, split.labels, strict=True):
-            if label is not None and label not in labels:
-                unknown.setdefault(label, []).append(row)
+        for row, cell in zip(numbers, split.labels, strict=True):
+            for label in () if cell is None else problem.split(cell):
+                if label not in known:
+                    unknown.setdefault(label, []).append(row)
         for label, rows in sorted(unknown.items())[:SHOWN]:
             problems.append(
                 f"{split.source}: {name} holds the label {label!r} ({len(rows)} rows: {_some(rows)}), which "

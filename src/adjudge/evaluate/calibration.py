@@ -76,6 +76,39 @@ def fit_temperature(logits: FloatArray, gold: IntArray) -> float:
     return float(np.clip(np.exp(found.x), *TEMPERATURE_RANGE))
 
 
+def fit_set_temperature(logits: FloatArray, gold: npt.NDArray[np.bool_]) -> float:
+    """The one temperature of all labels that minimises the mean binary cross-entropy of a multi-label classifier.
+
+    `fit_temperature` with a sigmoid for each label in place of the softmax over all of them.
+
+    Args:
+        logits: ``[N, C]`` finite scores of validation rows.
+        gold: ``[N, C]`` whether a row has a label.
+
+    Returns:
+        The temperature, within `TEMPERATURE_RANGE`; 1.0 where there are no rows, every score is 0, or every sign is
+        right.
+
+    Raises:
+        ValueError: shapes that differ, or a logit that is not finite.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    if scores.ndim != 2 or gold.shape != scores.shape:
+        raise ValueError(f"expected logits [N, C] and gold of the same shape, got {scores.shape} and {gold.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("logits must be finite")
+    margins = np.where(gold, scores, -scores)
+    if (margins >= 0).all():
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp(0.0, -margins / np.exp(log_temperature)).mean())
+
+    low, high = np.log(TEMPERATURE_RANGE)
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
+    return float(np.clip(np.exp(found.x), *TEMPERATURE_RANGE))
+
+
 @dataclass(frozen=True)
 class Reliability:
     """Confidence and accuracy by bin of confidence, the data of a reliability diagram.

@@ -81,7 +81,8 @@ def macro_f1_from_counts(
     total = gold_count + predicted_count
     present = total > 0
     f1 = 2 * true_positive / np.where(present, total, 1)
-    mean: npt.NDArray[np.float64] = f1.sum(axis=-1) / present.sum(axis=-1)
+    # Where nothing is held or given at all, which a multi-label resample may be, there is no F1: it counts as 0.
+    mean: npt.NDArray[np.float64] = f1.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
     return mean
 
 

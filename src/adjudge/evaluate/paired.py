@@ -82,7 +82,7 @@ def paired_difference(
     gold: IntArray,
     predicted_a: IntArray,
     predicted_b: IntArray,
-    n_classes: int,
+    classes: int | npt.NDArray[np.bool_],
     *,
     metric: Metric = "accuracy",
     resamples: int = 2000,
@@ -101,7 +101,7 @@ def paired_difference(
         gold: ``[N]`` label indices, 0 to C - 1.
         predicted_a: ``[Sa, N]`` (or ``[N]``) label indices of the first method's runs, or `metrics.NO_ANSWER`.
         predicted_b: ``[Sb, N]`` (or ``[N]``) of the second method's runs.
-        n_classes: C.
+        classes: C; or of a multi-label task the table of sets ``[K, C]``, of which gold and predictions are rows.
         metric: ``accuracy``, or ``macro_f1`` of each seed on the resample.
         resamples: bootstrap draws, at least 1.
         seed: of the stream ``bootstrap``.
@@ -113,11 +113,12 @@ def paired_difference(
         ValueError: no rows, shapes that do not fit, an index out of range, or an unknown metric.
     """
     runs_a, runs_b = np.atleast_2d(predicted_a), np.atleast_2d(predicted_b)
-    _check_runs(gold, runs_a, n_classes)
-    _check_runs(gold, runs_b, n_classes)
+    n_codes = classes if isinstance(classes, int) else len(classes)
+    _check_runs(gold, runs_a, n_codes)
+    _check_runs(gold, runs_b, n_codes)
     kinds, counts = np.unique(np.vstack([gold[None], runs_a, runs_b]), axis=1, return_counts=True)
-    score_a = _scorer(kinds[0], kinds[1 : 1 + len(runs_a)], n_classes, metric)
-    score_b = _scorer(kinds[0], kinds[1 + len(runs_a) :], n_classes, metric)
+    score_a = _scorer(kinds[0], kinds[1 : 1 + len(runs_a)], classes, metric)
+    score_b = _scorer(kinds[0], kinds[1 + len(runs_a) :], classes, metric)
     generator = stream_generator(seed, "bootstrap")
     draws = [
         _mean_over_drawn_seeds(score_a(chunk), generator) - _mean_over_drawn_seeds(score_b(chunk), generator)
@@ -235,16 +236,22 @@ def rows_needed(difference: float, discordance: float, alpha: float = 0.05, powe
     return math.ceil(((z_alpha * math.sqrt(psi) + z_power * math.sqrt(psi - size**2)) / size) ** 2)
 
 
-def _scorer(gold: IntArray, predicted: IntArray, n_classes: int, metric: Metric) -> Scorer:
+def _scorer(gold: IntArray, predicted: IntArray, classes: int | npt.NDArray[np.bool_], metric: Metric) -> Scorer:
     """How a method scores on resamples, from the kinds of rows: gold ``[P]`` and predictions ``[S, P]``."""
     correct = (predicted == gold).T.astype(np.float64)
     if metric == "accuracy":
         return lambda counts: counts @ correct / counts.sum(axis=1, keepdims=True)
     if metric != "macro_f1":
         raise ValueError(f"metric must be 'accuracy' or 'macro_f1', got {metric!r}")
-    chosen_is = _indicators(predicted, predicted >= 0, n_classes)
-    right_is = _indicators(predicted, predicted == gold, n_classes)
-    gold_is = _indicators(gold[None], np.ones((1, len(gold)), dtype=np.bool_), n_classes)
+    if isinstance(classes, int):
+        n_classes = classes
+        chosen_is = _indicators(predicted, predicted >= 0, n_classes)
+        right_is = _indicators(predicted, predicted == gold, n_classes)
+        gold_is = _indicators(gold[None], np.ones((1, len(gold)), dtype=np.bool_), n_classes)
+    else:
+        n_classes = classes.shape[1]
+        given, held = classes[predicted] & (predicted >= 0)[:, :, None], classes[gold][None]
+        chosen_is, right_is, gold_is = _flattened(given), _flattened(given & held), _flattened(held)
 
     def score(counts: IntArray) -> Draws:
         shape = (len(counts), -1, n_classes)
@@ -260,6 +267,11 @@ def _indicators(values: IntArray, where: npt.NDArray[np.bool_], n_classes: int) 
     columns = seeds * n_classes + values[seeds, kinds]
     shape = (values.shape[1], values.shape[0] * n_classes)
     return csr_array((np.ones(len(kinds), dtype=np.int64), (kinds, columns)), shape=shape)
+
+
+def _flattened(members: npt.NDArray[np.bool_]) -> csr_array:
+    """`_indicators` of sets: from whether kind p of seed s has label c, ``[S, P, C]``."""
+    return csr_array(members.transpose(1, 0, 2).reshape(members.shape[1], -1).astype(np.int64))
 
 
 def _mean_over_drawn_seeds(values: Draws, generator: np.random.Generator) -> Draws:

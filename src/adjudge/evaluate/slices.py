@@ -14,6 +14,7 @@ from adjudge.core.types import IntArray
 from adjudge.evaluate.arrays import Arrays, read_arrays
 from adjudge.evaluate.intervals import wilson_interval
 from adjudge.evaluate.metrics import macro_f1
+from adjudge.evaluate.sets import set_macro_f1
 
 LENGTH_COLUMNS = ("n_chars", "n_tokens")
 META_PREFIX = "meta_"
@@ -110,6 +111,8 @@ def metrics_by_slice(table: pl.DataFrame, arrays: Arrays, n_classes: int, by: st
             "n": n,
             "accuracy": right / n,
             "accuracy_interval": list(wilson_interval(right, n)),
-            "macro_f1": macro_f1(gold, predicted, n_classes),
+            "macro_f1": macro_f1(gold, predicted, n_classes)
+            if arrays.sets is None
+            else set_macro_f1(arrays.sets[gold], arrays.sets[predicted]),
         }
     return found

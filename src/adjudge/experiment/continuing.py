@@ -11,6 +11,7 @@ import numpy as np
 
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.hashing import hash_text
+from adjudge.core.problem import problem_of
 from adjudge.core.protocols import Classifier, Progress
 from adjudge.core.runs import Run
 from adjudge.core.types import IntArray, Split
@@ -112,7 +113,8 @@ class StartingPoint:
         rows = self.test.take(known)
         predicted = self.run.predictions("test")["predicted"].to_list()
         gold, before = self._indices(rows.labels), self._indices([predicted[i] for i in known])
-        after = classifier.predict_logits(rows.texts, progress).argmax(axis=1).astype(np.int64)
+        logits = classifier.predict_logits(rows.texts, progress)
+        after = classifier.decision.best(classifier.decision.probabilities(logits), self.labels)
         found: dict[str, Any] = {"run": name, "rows": len(rows), "left_out_rows": len(self.test) - len(rows)}
         found["mcnemar_p"] = mcnemar(after == gold, before == gold).p_value
         n_labels = len(self.labels)
@@ -140,6 +142,8 @@ def starting_point(folder: Path) -> StartingPoint:
     record = run.record()
     if record["status"] != "complete":
         raise DataError(f"--from {folder}: the run is {record['status']}, not complete; run its recipe again")
+    if problem_of(record["task"]).multi:
+        raise DataError(f"--from {folder}: a multi_label run cannot be trained on; train a new run on all the data")
     if not (run.path / "model").is_dir():
         raise DataError(f"--from {folder}: the run holds no model")
     if not (run.path / "predictions" / "test.parquet").is_file():

@@ -18,6 +18,7 @@ import polars as pl
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.errors import DataError, UsageError
 from adjudge.core.hashing import hash_json, hash_text
+from adjudge.core.problem import problem_of
 from adjudge.core.protocols import Classifier, Progress, SilentProgress
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, prediction_table
 from adjudge.core.types import Split
@@ -119,6 +120,11 @@ def open_source(run: Run) -> Source:
         raise DataError(
             f"{run.path}: its answers are read off replies (head: generate), and what is made from a run carries "
             "scores alone; run its recipe with head: label"
+        )
+    if problem_of(record["task"]).multi:
+        raise DataError(
+            f"{run.path}: its texts may have several labels (multi_label), and what is made from a run chooses one; "
+            "train a new run with its recipe instead"
         )
     texts = run.texts()
     if texts is None:
@@ -247,7 +253,8 @@ def _predict(
             record["calibration"] = {"temperature": classifier.temperature}
             record["labels_used"]["calibration"] = len(split)
         probs = softmax(logits, classifier.temperature).astype(np.float32)
-        predicted = Predicted(classifier.labels, logits, probs, *classifier.count_tokens(split.texts))
+        counted = classifier.count_tokens(split.texts)
+        predicted = Predicted(classifier.labels, logits, probs, *counted, decision=classifier.decision)
         run.write_predictions(name, prediction_table(split, predicted))
     each = 1000 * seconds / rows if rows else None
     return {"prediction_seconds": seconds, "prediction_rows": rows, "prediction_seconds_per_1000_rows": each}

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
+from adjudge.core.decision import Decision
 from adjudge.core.errors import WorkError
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
 from adjudge.core.types import IntArray, Reply, Split
 from adjudge.data.splits import split_hash
-from adjudge.evaluate.calibration import fit_temperature, softmax
+from adjudge.evaluate.calibration import fit_set_temperature, fit_temperature
 from adjudge.evaluate.predictions import evaluate_run
+from adjudge.evaluate.thresholds import best_thresholds
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
@@ -125,6 +128,7 @@ def error_line(error: BaseException) -> str:
 def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
     """``run.json`` as it is when the run begins; keys are described in ARCHITECTURE.md."""
     task = inputs.recipe.task
+    stated = {} if task.problem.single else {"problem": task.problem.model_dump(mode="json", exclude_none=True)}
     return {
         "status": "running",
         "name": planned.name,
@@ -134,7 +138,8 @@ def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
         "error": None,
         "config": planned.config,
         "config_hash": planned.config_hash,
-        "task": {"name": task.name, "version": task.version, "hash": task.hash(), "labels": list(inputs.labels)},
+        "task": {"name": task.name, "version": task.version, "hash": task.hash(), "labels": list(inputs.labels)}
+        | stated,
         "data": {
             "split_seed": inputs.recipe.data.split_seed,
             "accepted": list(inputs.accepted),
@@ -235,8 +240,8 @@ def _predict(
         logits = classifier.predict_logits(inputs.validation.texts, progress)
     replies = replies_of(classifier, inputs.validation.texts, progress)
     seconds, rows = time.perf_counter() - began, len(inputs.validation)
-    classifier.temperature = fit_temperature(logits, gold_indices(inputs.validation, inputs.labels))
-    record["calibration"] = {"temperature": classifier.temperature}
+    calibrate(classifier, logits, inputs.validation)
+    record["calibration"] = {"temperature": classifier.temperature} | thresholds_of(classifier)
     record["labels_used"]["calibration"] = len(inputs.validation)
     _write(run, "validation", inputs, classifier, logits, replies)
     if inputs.test is not None:
@@ -246,6 +251,30 @@ def _predict(
         seconds, rows = time.perf_counter() - began, len(inputs.test)
         _write(run, "test", inputs, classifier, logits, replies)
     return seconds, rows
+
+
+def calibrate(classifier: Classifier, logits: npt.NDArray[np.float32], validation: Split) -> None:
+    """Fit the temperature of a classifier and, where its texts may have several labels, the thresholds; in place.
+
+    Args:
+        classifier: fitted.
+        logits: ``[N, C]`` its answers for validation.
+        validation: rows with gold labels.
+    """
+    problem = classifier.decision.problem
+    if not problem.multi:
+        classifier.temperature = fit_temperature(logits, gold_indices(validation, classifier.labels))
+        return
+    gold = problem.indicator([str(cell) for cell in validation.labels], classifier.labels)
+    classifier.temperature = fit_set_temperature(logits, gold)
+    probs = classifier.decision.probabilities(logits, classifier.temperature)
+    classifier.decision = Decision(problem, best_thresholds(probs, gold))
+
+
+def thresholds_of(classifier: Classifier) -> dict[str, dict[str, float]]:
+    """``thresholds`` by label, for run.json; nothing where one label is given."""
+    found = dict(zip(classifier.labels, classifier.decision.thresholds, strict=False))
+    return {"thresholds": found} if found else {}
 
 
 def gold_indices(split: Split, labels: tuple[str, ...]) -> IntArray:
@@ -258,8 +287,9 @@ def _write(
     run: Run, name: EvaluatedSplit, inputs: Inputs, classifier: Classifier, logits: Any, replies: list[Reply] | None
 ) -> None:
     split = inputs.splits()[name]
-    probs = softmax(logits, classifier.temperature).astype(np.float32)
-    predicted = Predicted(classifier.labels, logits, probs, *classifier.count_tokens(split.texts), replies)
+    probs = classifier.decision.probabilities(logits, classifier.temperature)
+    counted = classifier.count_tokens(split.texts)
+    predicted = Predicted(classifier.labels, logits, probs, *counted, replies, classifier.decision)
     table = prediction_table(split, predicted)
     if not inputs.recipe.recipe.store_texts:
         table = table.drop("reply", strict=False)  # a reply may quote its text

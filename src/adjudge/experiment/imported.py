@@ -53,6 +53,11 @@ def import_run(
         raise ConfigError(
             f"{task_file}: data: missing; validation rows are needed for the temperature and the numbers"
         )
+    if not task.problem.single:
+        raise ConfigError(
+            f"{task_file}: problem: {task.problem.kind} cannot be imported; a model of others answers with one label "
+            "without parts, so leave `problem` out"
+        )
     classifier = import_folder(folder, task, base=base, max_tokens=max_tokens)
     splits = load_splits(task, task.data, base=data_root or task_file.parent)
     validate_labels(splits, classifier.labels)

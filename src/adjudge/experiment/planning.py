@@ -65,7 +65,7 @@ def read_inputs(recipe: LoadedRecipe, *, test: bool = True, split_file: Path | N
             "name a validation file, or set `data.split.validation` above 0"
         )
     labels = label_set(recipe.task, splits["train"])
-    validate_labels(splits, labels)
+    validate_labels(splits, labels, recipe.task.problem)
     return Inputs(
         recipe=recipe,
         labels=tuple(labels),

@@ -6,23 +6,24 @@ import hashlib
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
-from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
+from adjudge.core.protocols import Classifier, Progress, SilentProgress
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
+from adjudge.experiment.answer_columns import answer_columns, new_columns
 from adjudge.experiment.lock import exclusive
 from adjudge.models.storage import load_classifier
 
@@ -74,7 +75,7 @@ class PredictSummary:
         unparsed: rows whose reply stands for no label; they get neither label nor confidence.
         without_text: rows with no text; they get neither label nor probabilities.
         resumed_rows: rows that an earlier, killed prediction had done.
-        labels: answers by label.
+        labels: answers by label; a set counts for each of its labels.
     """
 
     rows: int = 0
@@ -109,8 +110,9 @@ def predict_file(
 ) -> PredictSummary:
     """Predict every row of a file.
 
-    All input columns are kept, in order; then come ``label``, ``confidence``, ``reply`` (of a head that writes) and
-    ``prob_<label>``. Finished batches lie in ``<output>.parts/``; the same command after a kill goes on behind the
+    All input columns are kept, in order; then come ``label`` (of several labels the set as one text), ``confidence``,
+    ``reply`` (of a head that writes), ``label_level_<n>`` and ``confidence_level_<n>`` (of a tree, from the top down)
+    and ``prob_<label>``. Finished batches lie in ``<output>.parts/``; the same command after a kill goes on behind the
     last one. They are joined at the end.
 
     Args:
@@ -152,9 +154,9 @@ def predict_texts(run: Run, texts: Sequence[str], *, min_confidence: float = 0.0
     Raises:
         DataError: an incomplete run.
     """
-    options = PredictOptions(min_confidence=min_confidence)
+    PredictOptions(min_confidence=min_confidence)  # refuses what is out of range
     classifier, _ = _open(run, None)
-    columns = _answers(classifier, texts, options)
+    columns = answer_columns(classifier, texts, min_confidence)
     rows = pl.DataFrame(columns).rows(named=True)
     return [
         {
@@ -244,7 +246,7 @@ def _part(
     classifier: Classifier, task: Task, frame: pl.DataFrame, file: Path, options: PredictOptions, name: str
 ) -> PredictSummary:
     """Predict one batch into its part file, unless that is there; count what became of its rows."""
-    clash = sorted({f"{options.prefix}{column}" for column in _new_columns(classifier)} & set(frame.columns))
+    clash = sorted({f"{options.prefix}{column}" for column in new_columns(classifier)} & set(frame.columns))
     if clash:
         raise DataError(
             f"{name}: has the columns {', '.join(clash)} already, which the prediction would write; "
@@ -252,7 +254,7 @@ def _part(
         )
     resumed = file.is_file()
     if not resumed:
-        answers = _answers(classifier, texts_of(task, frame, name), options)
+        answers = answer_columns(classifier, texts_of(task, frame, name), options.min_confidence)
         renamed = {f"{options.prefix}{column}": values for column, values in answers.items()}
         with atomic_path(file) as temporary:
             # Through memory: a full disk is then an OSError like any other, where polars has errors of its own.
@@ -263,43 +265,15 @@ def _part(
     done = pl.read_parquet(file, columns=[f"{options.prefix}{column}" for column in told])
     if len(done) != len(frame):
         raise WorkError(f"{file}: holds {len(done)} rows, but its batch has {len(frame)}; delete it and run again")
-    return _summary(done, classifier.labels, resumed)
+    return _summary(done, classifier, resumed)
 
 
-def _new_columns(classifier: Classifier) -> list[str]:
-    written = [] if replies_of(classifier, []) is None else ["reply"]
-    return ["label", "confidence", *written, *(f"prob_{label}" for label in classifier.labels)]
-
-
-def _answers(classifier: Classifier, texts: Sequence[str], options: PredictOptions) -> dict[str, pl.Series]:
-    """The new columns of a batch. A row without any text gets nulls throughout: there is nothing to judge."""
-    present = np.array([bool(text) and not text.isspace() for text in texts], dtype=bool)
-    given = [text for text, here in zip(texts, present, strict=True) if here]
-    probs = np.full((len(texts), len(classifier.labels)), np.nan, dtype=np.float32)
-    if given:
-        probs[present] = classifier.predict_proba(given)
-    best, answered = np.nan_to_num(probs).argmax(axis=1), present
-    replies = replies_of(classifier, given)
-    if replies is not None:
-        index = {label: i for i, label in enumerate(classifier.labels)}
-        best[present] = [-1 if reply.label is None else index[reply.label] for reply in replies]
-        answered = present & (best >= 0)
-    confidence = np.where(answered, probs[np.arange(len(texts)), best], np.float32(np.nan))
-    confident = answered & (confidence >= options.min_confidence)
-    label = [classifier.labels[i] if sure else None for i, sure in zip(best, confident, strict=True)]
-    columns = {"label": pl.Series(label, dtype=pl.String), "confidence": pl.Series(confidence).fill_nan(None)}
-    if replies is not None:
-        written = iter(replies)
-        columns["reply"] = pl.Series([next(written).text if here else None for here in present], dtype=pl.String)
-    for i, name in enumerate(classifier.labels):
-        columns[f"prob_{name}"] = pl.Series(probs[:, i]).fill_nan(None)
-    return columns
-
-
-def _summary(done: pl.DataFrame, labels: Sequence[str], resumed: bool) -> PredictSummary:
+def _summary(done: pl.DataFrame, classifier: Classifier, resumed: bool) -> PredictSummary:
     label, confidence, probability = done.get_columns()
     without_text = probability.null_count()
-    counts = dict(label.drop_nulls().value_counts().iter_rows())
+    counts: Counter[str] = Counter()
+    for cell, rows in label.drop_nulls().value_counts().iter_rows():
+        counts.update(dict.fromkeys(classifier.decision.problem.split(cell), rows))
     return PredictSummary(
         rows=len(label),
         answered=len(label) - label.null_count(),
@@ -307,7 +281,7 @@ def _summary(done: pl.DataFrame, labels: Sequence[str], resumed: bool) -> Predic
         unparsed=confidence.null_count() - without_text,
         without_text=without_text,
         resumed_rows=len(label) if resumed else 0,
-        labels={name: counts.get(name, 0) for name in labels},
+        labels={name: counts[name] for name in classifier.labels},
     )
 
 

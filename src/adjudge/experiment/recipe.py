@@ -169,6 +169,8 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = (), data_root: Path | 
     data = (recipe.data if recipe else None) or (task.data if task else None)
     if recipe and task and data is None:
         problems.append(f"{path}: data: missing; give it here or in the task ({task_where})")
+    if task is not None:
+        problems += _one_label_only(task, methods, str(path))
     if problems or recipe is None or task is None or data is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     return LoadedRecipe(recipe, task, data, data_root or data_folder, methods, path)
@@ -335,6 +337,15 @@ def _methods(raw: Any, seeds: tuple[int, ...], where: str, problems: list[str]) 
                 found = getattr(validated, "model", None)
                 own = tuple(repeats.seeds) if repeats.seeds else seeds
                 yield MethodPlan(validated, repeats.name or kind, found, own, index, repeats.search)
+
+
+def _one_label_only(task: Task, methods: Sequence[MethodPlan], where: str) -> Iterator[str]:
+    """Methods that cannot give several labels, in a task that wants them."""
+    for method in methods:
+        try:
+            method.options.refuse_multi_label(task)
+        except ConfigError as error:
+            yield from (f"{where}: methods.{method.entry} {problem}" for problem in error.problems)
 
 
 def _file_hashes(recipe: LoadedRecipe) -> dict[str, str]:

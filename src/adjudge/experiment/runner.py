@@ -214,7 +214,7 @@ def _load_inputs(
     labels = label_set(recipe.task, splits["train"])
     if origin is not None:
         labels = origin.require_labels(labels)
-    validate_labels(splits, labels)
+    validate_labels(splits, labels, recipe.task.problem)
     report = _gate(splits, labels, recipe, counter, progress)
     found = {finding.code for finding in report.errors(())}
     return Inputs(
@@ -249,7 +249,7 @@ def _gate(
         out_of_fold=out_of_fold,
         seed=recipe.data.split_seed,
     )
-    report = check(splits, labels=labels, options=options, progress=progress)
+    report = check(splits, labels=labels, options=options, progress=progress, problem=recipe.task.problem)
     errors = report.errors(recipe.accepted)
     if not errors:
         return report

@@ -20,10 +20,12 @@ from sklearn.utils.validation import check_is_fitted
 from adjudge.core.atomic import read_json, write_json
 from adjudge.core.config import StrictModel, validate
 from adjudge.core.errors import ConfigError, DataError
+from adjudge.core.problem import Problem
 from adjudge.core.seeds import stream_generator
 from adjudge.core.task import Task, load_task
 from adjudge.core.types import IntArray, Split
-from adjudge.evaluate.calibration import fit_temperature
+from adjudge.experiment.execute import calibrate
+from adjudge.experiment.sklearn_labels import as_cells, as_sets, in_order, parts, strata
 from adjudge.experiment.verify import probe_texts, verify_saved
 from adjudge.methods import METHODS, MethodConfig, Setting
 from adjudge.models.storage import load_classifier
@@ -39,7 +41,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         method: name of a method (``adjudge methods`` lists them).
         model: short name, folder or hub id, for methods that stand on a model.
         options: the method's options; one of them is ``options__<name>`` in `set_params` and in grids.
-        task: a task, its mapping or its file: instruction, prompt, descriptions of labels. Default: none of these.
+        task: a task, its mapping or its file: instruction, prompt, descriptions of labels, and `problem` where a
+            text may have several labels or labels are paths in a tree. Default: none of these.
         validation_fraction: share of the rows that `fit` sets aside, stratified, when it is given no validation
             rows; above 0 and below 1.
         seed: of everything random; an integer of at least 0.
@@ -102,32 +105,32 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
         Args:
             X: ``[N]`` texts.
-            y: ``[N]`` labels of any hashable type; their ``str`` is what a model gets to read.
+            y: ``[N]`` labels of any hashable type; their ``str`` is what a model gets to read. Of a multi-label task
+                lists, tuples or sets of texts.
             validation: ``(X, y)`` rows that choose checkpoints and calibrate; default: a stratified part of the rows.
 
         Raises:
             ValueError: texts or labels that cannot be used.
             ConfigError: an unknown method, or options that it does not take.
         """
-        texts, labels = _texts(X), _labels(y)
+        problem = _stated(self.task).problem
+        texts, labels = _texts(X), as_cells(_labels(y), problem)
         _same_length(texts, labels)
-        classes = _sorted_classes(labels)
+        classes = _sorted_classes(parts(labels, problem))
         names = tuple(str(label) for label in classes)
         if len(set(names)) < len(names):
             raise ValueError(f"labels must differ as text too, got {sorted(names)}")
         index = {label: i for i, label in enumerate(classes)}
-        rows = _split("train", texts, [names[index[label]] for label in labels])
+        rows = _split("train", texts, labels if problem.multi else [names[index[label]] for label in labels])
         if validation is None:
-            held_out = _held_out([index[label] for label in labels], self.validation_fraction, self.seed)
+            held_out = _held_out(strata(labels, problem), self.validation_fraction, self.seed)
             train, tuning = rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out), "validation")
         else:
-            train, tuning = rows, _validation_split(validation, index, names)
+            train, tuning = rows, _validation_split(validation, index, names, problem)
         config = self._config()
         setting = Setting(task=_task(self.task, names), labels=names, seed=self.seed)
         fitted = METHODS.load(self.method).fit(train, tuning, config, setting)
-        logits = fitted.classifier.predict_logits(tuning.texts)
-        gold = np.array([names.index(str(label)) for label in tuning.labels], dtype=np.int64)
-        fitted.classifier.temperature = fit_temperature(logits, gold)
+        calibrate(fitted.classifier, fitted.classifier.predict_logits(tuning.texts), tuning)
         self.classes_ = _class_array(classes)
         self.classifier_ = fitted.classifier
         self.facts_ = dict(fitted.facts)
@@ -135,15 +138,30 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return self
 
     def predict_proba(self, X: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities ``[N, C]``; columns in the order of `classes_`, each row summing to 1."""
+        """Calibrated probabilities ``[N, C]``; columns in the order of `classes_`.
+
+        Each row sums to 1; of a multi-label task each label has a probability of its own.
+        """
         check_is_fitted(self, "classifier_")
         return self.classifier_.predict_proba(_texts(X, allow_none=True))
 
     def predict(self, X: Sequence[str]) -> npt.NDArray[Any]:
-        """The most probable label of each text, ``[N]``; never abstains."""
-        best = self.predict_proba(X).argmax(axis=1)
+        """The most probable label of each text, ``[N]``; of a multi-label task tuples of labels. Never abstains."""
+        probs, decision = self.predict_proba(X), self.classifier_.decision
+        if decision.problem.multi:
+            return as_sets(decision.answers(probs, self.classifier_.labels), decision.problem)
+        best = decision.best(probs, self.classifier_.labels)
         answers: npt.NDArray[Any] = self.classes_[best]
         return answers
+
+    def score(self, X: Sequence[str], y: Sequence[Any], sample_weight: Any = None) -> float:
+        """Accuracy; of a multi-label task the share of texts whose whole set is right."""
+        check_is_fitted(self, "classifier_")
+        problem = self.classifier_.decision.problem
+        if not problem.multi:
+            return float(super().score(X, y, sample_weight))
+        gold = as_sets(as_cells(_labels(y), problem), problem)
+        return float(np.average(gold == self.predict(X), weights=sample_weight))
 
     def save(self, path: str | Path, verify: bool = False) -> None:
         """Write the classifier into a folder: JSON and safetensors only.
@@ -192,6 +210,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if self.model is not None:
             raw["model"] = self.model
         config: MethodConfig = validate(METHODS.load(self.method).config, raw, f"TextClassifier({self.method!r})")
+        config.refuse_multi_label(_stated(self.task))
         if getattr(config, "head", None) == "generate":
             raise ConfigError(
                 f"TextClassifier({self.method!r}): head: 'generate' may give no label for a text, and `predict` "
@@ -268,10 +287,14 @@ def _labels(y: Any) -> list[Any]:
         ValueError: a missing label.
     """
     labels = [label.item() if isinstance(label, np.generic) else label for label in y]
-    missing = next((i for i, label in enumerate(labels) if label is None or label != label), None)
+    missing = next((i for i, label in enumerate(labels) if _is_missing(label)), None)
     if missing is not None:
         raise ValueError(f"y must not hold missing labels, but row {missing} is {labels[missing]!r}")
     return labels
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or (not isinstance(label, np.ndarray) and bool(label != label))
 
 
 def _same_length(texts: Sequence[str], labels: Sequence[Any]) -> None:
@@ -283,10 +306,7 @@ def _sorted_classes(labels: Sequence[Any]) -> list[Any]:
     classes = set(labels)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes, got {len(classes)} class: {list(classes)}")
-    try:
-        return sorted(classes)
-    except TypeError:  # labels of several types have no order of their own
-        return sorted(classes, key=lambda label: (type(label).__name__, repr(label)))
+    return in_order(classes)
 
 
 def _class_array(classes: Sequence[Any]) -> npt.NDArray[Any]:
@@ -301,13 +321,15 @@ def _split(name: str, texts: Sequence[str], labels: Sequence[str]) -> Split:
     return Split(name, texts, labels, row_ids=[str(i) for i in range(len(texts))], source="memory")
 
 
-def _validation_split(validation: tuple[Any, Any], index: Mapping[Any, int], names: Sequence[str]) -> Split:
-    texts, labels = _texts(validation[0]), _labels(validation[1])
+def _validation_split(
+    validation: tuple[Any, Any], index: Mapping[Any, int], names: Sequence[str], problem: Problem
+) -> Split:
+    texts, labels = _texts(validation[0]), as_cells(_labels(validation[1]), problem)
     _same_length(texts, labels)
-    unknown = sorted({repr(label) for label in labels if label not in index})
+    unknown = sorted({repr(label) for label in parts(labels, problem) if label not in index})
     if unknown:
         raise ValueError(f"validation holds labels that y does not: {', '.join(unknown)}")
-    return _split("validation", texts, [names[index[label]] for label in labels])
+    return _split("validation", texts, labels if problem.multi else [names[index[label]] for label in labels])
 
 
 def _held_out(targets: Sequence[int], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
@@ -339,13 +361,17 @@ def _task(task: Task | Mapping[str, Any] | str | Path | None, names: Sequence[st
     Raises:
         ConfigError: the task is not valid, or has a label set that lacks one of the labels.
     """
-    found = validate(Task, _task_mapping(task) or {"name": "texts"}, "task")
+    found = _stated(task)
     if found.labels is None:
         return found
     lacking = [name for name in names if name not in found.labels]
     if lacking:
         raise ConfigError(f"task: labels: {', '.join(lacking)} occurs in y but is not in the task's label set")
     return found.model_copy(update={"labels": {name: found.labels[name] for name in names}})
+
+
+def _stated(task: Task | Mapping[str, Any] | str | Path | None) -> Task:
+    return validate(Task, _task_mapping(task) or {"name": "texts"}, "task")
 
 
 def _task_mapping(task: Task | Mapping[str, Any] | str | Path | None) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ from adjudge.experiment.planning import read_inputs
 from adjudge.experiment.recipe import LoadedRecipe, MethodPlan
 from adjudge.experiment.search_space import NOTHING_TO_SEARCH, Choice, Space, search_space, with_values
 from adjudge.methods import METHODS, Setting
+from adjudge.methods.logistic import validation_macro_f1
+from adjudge.methods.targets import label_sets
 
 DATABASE = "study.db"
 # Trials before TPE and the median rule have something to go by.
@@ -248,7 +250,11 @@ def _objective(trial: Any, target: Target, inputs: Inputs) -> float:
     logits = fitted.validation_logits
     if logits is None:
         logits = fitted.classifier.predict_logits(inputs.validation.texts)
-    gold, predicted = gold_indices(inputs.validation, inputs.labels), logits.argmax(axis=1).astype(np.int64)
+    problem, decision = inputs.recipe.task.problem, fitted.classifier.decision
+    if problem.multi:
+        return validation_macro_f1(logits, label_sets(inputs.validation, inputs.labels, problem))
+    gold = gold_indices(inputs.validation, inputs.labels)
+    predicted = decision.best(decision.probabilities(logits), inputs.labels)
     replies = replies_of(fitted.classifier, inputs.validation.texts)
     if replies is not None:
         index = {label: i for i, label in enumerate(inputs.labels)}

@@ -48,6 +48,13 @@ class AdaptedConfig(MethodConfig):
     head: HeadConfig = Field(default_factory=HeadConfig, description="how the answer is read off")
     training: TrainingConfig = Field(default_factory=AdapterTraining, description="the training loop")
 
+    @property
+    def one_label(self) -> str | None:
+        """A label head scores labels against each other; the loss that a curriculum goes by is that of one label."""
+        if self.head.kind == "label":
+            return "head: label"
+        return "curriculum: loss" if self.training.curriculum == "loss" else None
+
 
 @dataclass(frozen=True)
 class Adapted:
@@ -85,6 +92,7 @@ def fit_adapted(
     Raises:
         ConfigError: the method cannot be used with this model, or would leave a target untrained.
     """
+    config.refuse_multi_label(setting.task)
     pretrained = load_pretrained(config.model)
     adapted = adapt(pretrained)
     _refuse_untrained(pretrained.trunk, adapted.targets)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from adjudge.core.config import StrictModel
+from adjudge.core.decision import Decision
+from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import Classifier, Log, Progress, SilentProgress
 from adjudge.core.task import Task
 from adjudge.core.types import Split
@@ -25,6 +27,24 @@ class MethodConfig(StrictModel):
     """What every method's config has: `kind` (set by each subclass) names it in recipes."""
 
     kind: str = Field(description="the method's name")
+
+    @property
+    def one_label(self) -> str | None:
+        """What of these options can give a text one label alone, or None where it may have several."""
+        return None
+
+    def refuse_multi_label(self, task: Task) -> None:
+        """Refuse a task whose texts may have several labels where these options cannot give them.
+
+        Raises:
+            ConfigError: so it is; the message says what can.
+        """
+        if task.problem.multi and self.one_label:
+            raise ConfigError(
+                f"{self.kind}: {self.one_label} gives one label to each text, and the task {task.name!r} is "
+                "multi_label; use majority, tfidf or embedding, or a method that trains a model (full, lora, …) with "
+                "head: score"
+            )
 
 
 C = TypeVar("C", bound=MethodConfig)
@@ -59,6 +79,11 @@ class Setting:
     soft: SoftTargets | None = None
     progress: Progress = field(default_factory=SilentProgress)
     log: Log = _silent
+
+    @property
+    def decision(self) -> Decision:
+        """How the classifier to be fitted answers, by the task's problem; thresholds are chosen after the fit."""
+        return Decision(self.task.problem)
 
 
 @dataclass(frozen=True)

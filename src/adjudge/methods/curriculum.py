@@ -27,6 +27,7 @@ def difficulty(curriculum: Curriculum, train: Split, rows: Rows, n_labels: int) 
         return None
     if curriculum == "length":
         return np.array([len(row.text_ids) + len(row.suffix_ids) for row in rows.encoded], dtype=np.float64)
-    probs = out_of_fold(train.texts, rows.targets, n_labels)[np.arange(len(rows)), rows.targets]
+    targets = rows.targets.astype(np.int64, copy=False)
+    probs = out_of_fold(train.texts, targets, n_labels)[np.arange(len(rows)), targets]
     losses: npt.NDArray[np.float64] = -np.log(np.maximum(probs.astype(np.float64), _LEAST_PROBABILITY))
     return losses

@@ -23,7 +23,7 @@ from adjudge.core.types import Split
 from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.logistic import ClassWeight, Rows, choose_c, fit_logistic
 from adjudge.methods.neural import assemble, choose_prompt, default_pooling, describe
-from adjudge.methods.targets import label_indices
+from adjudge.methods.targets import targets_of
 from adjudge.models.heads import Pooling, ScoreHead, pool
 from adjudge.models.linear import Linear
 from adjudge.models.loading import load_pretrained
@@ -62,7 +62,7 @@ def fit(train: Split, validation: Split, config: EmbeddingConfig, setting: Setti
     seconds = time.perf_counter() - began
     mean, deviation = states[0].mean(axis=0), states[0].std(axis=0) + 1e-6
     train_rows, validation_rows = (
-        Rows((state - mean) / deviation, label_indices(split, setting.labels))
+        Rows((state - mean) / deviation, targets_of(split, setting.labels, setting.task.problem))
         for state, split in zip(states, (train, validation), strict=True)
     )
     c, scores = config.c, {}

@@ -38,6 +38,7 @@ class FewShotConfig(ScoringConfig):
 
 def fit(train: Split, validation: Split, config: FewShotConfig, setting: Setting) -> Fitted:
     """Draw the demonstrations from train and estimate the offsets on validation texts; see `fit_scoring`."""
+    config.refuse_multi_label(setting.task)
     chosen = train.take(choose_shots(train, config.shots, config.selection, setting))
     shots = [Demonstration(row.row_id, row.text, str(row.label)) for row in chosen]
     fitted = fit_scoring(validation, config, setting, shots, config.shot_tokens)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
-from adjudge.methods.targets import label_indices, smoothed_log_shares
+from adjudge.methods.targets import label_indices, label_sets, smoothed_log_odds, smoothed_log_shares
 from adjudge.models.majority import MajorityClassifier
 
 
@@ -19,7 +19,7 @@ class MajorityConfig(MethodConfig):
 
 
 def fit(train: Split, validation: Split, config: MajorityConfig, setting: Setting) -> Fitted:
-    """Count the labels of train.
+    """Count the labels of train; of a multi-label task, the rows with and without each label.
 
     Half a row is added to each label (Jeffreys' prior), so the log loss of a label that train lacks is finite.
 
@@ -27,9 +27,13 @@ def fit(train: Split, validation: Split, config: MajorityConfig, setting: Settin
         DataError: a label of train is missing or not in the set.
     """
     del validation, config
-    log_shares = smoothed_log_shares(label_indices(train, setting.labels), len(setting.labels))
+    problem = setting.task.problem
+    if problem.multi:
+        logits = smoothed_log_odds(label_sets(train, setting.labels, problem))
+    else:
+        logits = smoothed_log_shares(label_indices(train, setting.labels), len(setting.labels))
     return Fitted(
-        classifier=MajorityClassifier(setting.labels, log_shares),
+        classifier=MajorityClassifier(setting.labels, logits, decision=setting.decision),
         labels_used={"train": len(train), "validation": 0},
         facts={"trainable_parameters": len(setting.labels), "total_parameters": len(setting.labels)},
     )

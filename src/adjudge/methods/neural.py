@@ -15,7 +15,7 @@ from adjudge.core.types import Split
 from adjudge.methods.continuing import start_from
 from adjudge.methods.contract import Fitted, Setting
 from adjudge.methods.curriculum import difficulty
-from adjudge.methods.targets import label_indices
+from adjudge.methods.targets import targets_of
 from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead
 from adjudge.models.loading import Pretrained
 from adjudge.models.lookup import keep_gradients
@@ -191,12 +191,14 @@ def assemble(
         adaptation=adaptation,
         # A kernel is no part of what was learnt: the classifier answers on machines that have none.
         attention="auto" if attention == "flash" else attention,
+        decision=setting.decision,
     )
 
 
 def encode_rows(split: Split, classifier: NeuralClassifier) -> Rows:
     """A split's rows, ready for the loop."""
-    return Rows(classifier.prompt.encode(split.texts, classifier.tokenizer), label_indices(split, classifier.labels))
+    targets = targets_of(split, classifier.labels, classifier.decision.problem)
+    return Rows(classifier.prompt.encode(split.texts, classifier.tokenizer), targets)
 
 
 def train_classifier(

@@ -60,6 +60,11 @@ class ScoringConfig(MethodConfig):
     max_tokens: int = Field(256, ge=8, description="of the whole prompt; the text is cut to fit")
     precision: Precision = Field("auto", description="auto, float32, bfloat16 or float16")
 
+    @property
+    def one_label(self) -> str | None:
+        """Labels are scored against each other."""
+        return "scoring labels against each other"
+
     @model_validator(mode="after")
     def _whole_likelihoods(self) -> ScoringConfig:
         if self.normalise != "none" and self.scoring_space == "closed":
@@ -86,6 +91,7 @@ def fit_scoring(
         shots: demonstrations of train, in the order in which they are shown.
         shot_tokens: the most tokens of each one's text.
     """
+    config.refuse_multi_label(setting.task)
     pretrained = load_pretrained(config.model, allow=("causal",))
     pretrained.trunk.requires_grad_(False)
     writes = config.head == "generate"

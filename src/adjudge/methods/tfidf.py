@@ -15,7 +15,7 @@ from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray, Split
 from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.logistic import Chosen, ClassWeight, Rows, choose_c, fit_logistic
-from adjudge.methods.targets import label_indices
+from adjudge.methods.targets import targets_of
 from adjudge.models.linear import probabilities
 from adjudge.models.tfidf import Analyzer, Family, Reading, TfidfClassifier
 
@@ -78,9 +78,9 @@ def fit(train: Split, validation: Split, config: TfidfConfig, setting: Setting) 
         raise DataError(f"{train.source or train.name}: no text holds a word or character to learn from")
     families = [family for family, _ in fitted]
     features = sparse.hstack([columns for _, columns in fitted], format="csr")
-    rows = Rows(features, label_indices(train, setting.labels))
+    rows = Rows(features, targets_of(train, setting.labels, setting.task.problem))
     chosen = _fit_linear(rows, families, validation, config, setting)
-    classifier = TfidfClassifier(setting.labels, families, chosen.linear, config.max_chars)
+    classifier = TfidfClassifier(setting.labels, families, chosen.linear, config.max_chars, decision=setting.decision)
     return Fitted(
         classifier=classifier,
         labels_used={"train": len(train), "validation": len(validation) if config.c is None else 0},
@@ -104,7 +104,7 @@ def _fit_linear(
     if config.c is not None:
         return Chosen(fit_logistic(rows, len(setting.labels), config.c, config.class_weight), config.c, {})
     texts = [text[: config.max_chars] for text in validation.texts]
-    targets = label_indices(validation, setting.labels)
+    targets = targets_of(validation, setting.labels, setting.task.problem)
     features = sparse.hstack([family.features(texts) for family in families], format="csr") if texts else None
     return choose_c(rows, Rows(features, targets), GRID, config.class_weight, setting)
 

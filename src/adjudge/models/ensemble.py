@@ -41,6 +41,7 @@ class EnsembleClassifier:
             raise DataError(f"weights must be {len(members)} numbers of at least 0 that sum to 1, got {shares}")
         self.weights = tuple(shares)
         self.temperature = temperature
+        self.decision = self.members[0].decision
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ class EnsembleClassifier:
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The label with the largest vote for each text; never abstains."""
-        return [self.labels[i] for i in self.predict_logits(texts).argmax(axis=1)]
+        return self.decision.answers(self.predict_proba(texts), self.labels)
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """The largest of the members' counts, and whether any of them cuts the text: two arrays ``[N]``."""

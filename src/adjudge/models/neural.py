@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adjudge.core.atomic import atomic_path, write_json
+from adjudge.core.decision import PLAIN, Decision
 from adjudge.core.errors import ConfigError, DataError, ModelNotFoundError, UsageError
 from adjudge.core.protocols import Progress
 from adjudge.core.types import Reply
@@ -22,7 +23,6 @@ from adjudge.models.engine import Engine
 from adjudge.models.flash import Needs, choose_kernel
 from adjudge.models.generation import Writer
 from adjudge.models.heads import Head, LabelHead, ScoreHead
-from adjudge.models.linear import probabilities
 from adjudge.models.loading import Located, Pretrained, load_pretrained
 from adjudge.models.lowrank import fuse_lora
 from adjudge.models.network import Network
@@ -59,6 +59,7 @@ class NeuralClassifier:
         quantization: what the frozen base was rounded to; it is rounded again when it is loaded.
         attention: ``bidirectional`` where a causal model's tokens see the whole prompt.
         writer: writes the replies that decide, where the head is ``generate``; the scores stand beside them.
+        decision: see `adjudge.core.protocols.Classifier`.
     """
 
     label_set: tuple[str, ...]
@@ -74,6 +75,7 @@ class NeuralClassifier:
     quantization: Quantization = "none"
     attention: Attention = "auto"
     writer: Writer | None = None
+    decision: Decision = PLAIN
 
     def __post_init__(self) -> None:
         if not len(self.offset):
@@ -94,7 +96,7 @@ class NeuralClassifier:
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
         """See `adjudge.core.protocols.Classifier.predict_proba`."""
-        return probabilities(self.predict_logits(texts, progress), self.temperature)
+        return self.decision.probabilities(self.predict_logits(texts, progress), self.temperature)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The most probable label of each text; never abstains.
@@ -107,7 +109,7 @@ class NeuralClassifier:
                 "this classifier's head is 'generate': a reply may stand for no label, so it cannot promise one for "
                 "every text; call replies(texts), or take head 'label'"
             )
-        return [self.label_set[i] for i in self.predict_logits(texts).argmax(axis=1)]
+        return self.decision.answers(self.predict_proba(texts), self.label_set)
 
     def replies(self, texts: Sequence[str], progress: Progress | None = None) -> list[Reply] | None:
         """What the model writes in answer to each text, greedily, and the label that it stands for, if any.
@@ -180,7 +182,7 @@ class NeuralClassifier:
             "head": _described(head) | _written(self.writer),
             "precision": self.network.precision,
             "prompt": self.prompt.to_json(),
-        }
+        } | self.decision.to_json()
 
     @classmethod
     def load(cls, path: Path) -> NeuralClassifier:
@@ -217,6 +219,7 @@ class NeuralClassifier:
             quantization=manifest.get("quantization", "none"),
             attention=manifest.get("attention", "auto"),
             writer=_load_writer(path, manifest, pretrained),
+            decision=Decision.from_json(manifest),
         )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from adjudge.core.atomic import atomic_path, write_json
+from adjudge.core.decision import PLAIN
 from adjudge.core.protocols import Progress, SilentProgress
 from adjudge.models.linear import F32, probabilities
 from adjudge.models.precision import default_device
@@ -45,6 +46,7 @@ class SequenceClassifier:
         self.columns = tuple(columns)
         self.max_tokens = max_tokens
         self.temperature = temperature
+        self.decision = PLAIN
         self._labels = tuple(labels)
 
     @property

@@ -18,9 +18,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 from adjudge.core.atomic import atomic_path, read_json, write_json, write_text
+from adjudge.core.decision import PLAIN, Decision
 from adjudge.core.errors import DataError
 from adjudge.core.protocols import Progress
-from adjudge.models.linear import F32, Linear, probabilities
+from adjudge.models.linear import F32, Linear
 from adjudge.models.storage import FORMAT, read_manifest
 
 Analyzer = Literal["word", "char", "char_wb"]
@@ -116,6 +117,7 @@ class TfidfClassifier:
         linear: the linear layer.
         max_chars: characters of a text that are read; the rest is cut off, so that no text is too long for memory.
         temperature: divides the logits before the softmax.
+        decision: see `adjudge.core.protocols.Classifier`.
     """
 
     def __init__(
@@ -125,8 +127,10 @@ class TfidfClassifier:
         linear: Linear,
         max_chars: int,
         temperature: float = 1.0,
+        decision: Decision = PLAIN,
     ) -> None:
         self.temperature = temperature
+        self.decision = decision
         self._labels = tuple(labels)
         self._families = tuple(families)
         self._linear = linear
@@ -149,12 +153,12 @@ class TfidfClassifier:
         return found
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
-        """Probabilities ``[N, C]``, each row summing to 1."""
-        return probabilities(self.predict_logits(texts, progress), self.temperature)
+        """Probabilities ``[N, C]``; see `adjudge.core.protocols.Classifier.predict_proba`."""
+        return self.decision.probabilities(self.predict_logits(texts, progress), self.temperature)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The most probable label of each text; of equal ones the first."""
-        return [self._labels[i] for i in self.predict_logits(texts).argmax(axis=1)]
+        return self.decision.answers(self.predict_proba(texts), self._labels)
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Words of each whole text (``[N]``), and whether it is longer than what is read (``[N]``).
@@ -176,6 +180,7 @@ class TfidfClassifier:
             "temperature": self.temperature,
             "max_chars": self._max_chars,
             "families": [asdict(family.reading) for family in self._families],
+            **self.decision.to_json(),
         }
         arrays = self._linear.arrays() | {f"idf_{i}": family.idf for i, family in enumerate(self._families)}
         # Escaped, because an n-gram may be half of a surrogate pair, which UTF-8 cannot hold.
@@ -208,7 +213,8 @@ class TfidfClassifier:
         ]
         labels = [str(label) for label in manifest["labels"]]
         linear = Linear.from_arrays(arrays, len(labels), sum(widths), str(path))
-        return cls(labels, families, linear, int(manifest["max_chars"]), float(manifest["temperature"]))
+        temperature, decision = float(manifest["temperature"]), Decision.from_json(manifest)
+        return cls(labels, families, linear, int(manifest["max_chars"]), temperature, decision)
 
 
 def chunks(texts: Sequence[str], max_chars: int) -> Iterator[tuple[int, list[str]]]:

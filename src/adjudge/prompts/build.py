@@ -165,13 +165,11 @@ def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> Con
         f"{word}: {known[label].description}" if label in known and known[label].description else word
         for label, word in zip(labels, words, strict=True)
     ]
+    wanted = "all of these labels that apply" if task.problem.multi else "exactly one of these labels"
     if described == list(words):
-        listed, answer_with = ", ".join(words), "Answer with exactly one of these labels: "
+        listed, answer_with = ", ".join(words), f"Answer with {wanted}: "
     else:
-        listed, answer_with = (
-            "\n".join(f"- {line}" for line in described),
-            "Answer with exactly one of these labels:\n",
-        )
+        listed, answer_with = "\n".join(f"- {line}" for line in described), f"Answer with {wanted}:\n"
     instruction = task.instruction or DEFAULT_INSTRUCTION
     if "{labels}" not in instruction and "{labels}" not in (task.prompt or ""):
         instruction = f"{instruction} {answer_with}{listed}"  # a closed set that is not shown cannot be chosen from

@@ -15,17 +15,18 @@ from adjudge.train.distillation import SoftTargets
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows and the position of each one's label in the closed set.
+    """Encoded rows and what each one teaches.
 
     Attributes:
         encoded: ``[N]``.
-        targets: ``[N]``.
+        targets: ``[N]`` positions of the labels in the closed set; of a multi-label task ``[N, C]``, whether a row has
+            each label.
         difficulty: ``[N]``, higher is harder; given, the first epoch goes from easy to hard (Bengio et al. 2009).
         soft: another model's answers, to learn from them too.
     """
 
     encoded: Sequence[Encoded]
-    targets: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64] | npt.NDArray[np.bool_]
     difficulty: npt.NDArray[np.float64] | None = None
     soft: SoftTargets | None = None
 

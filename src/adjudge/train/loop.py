@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import Advance, Log, Progress
 from adjudge.core.seeds import stream_generator
-from adjudge.evaluate.metrics import accuracy, macro_f1
 from adjudge.models.lookup import clear_gradients
 from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
@@ -24,11 +22,12 @@ from adjudge.train.averaging import WeightAverage, set_weights
 from adjudge.train.batches import Rows, batches, parts
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.config import TrainingConfig
-from adjudge.train.losses import RowLoss, class_weights
+from adjudge.train.losses import Loss, RowLoss, class_weights
 from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
 from adjudge.train.recompute import recomputed
 from adjudge.train.schedule import schedule_factor
 from adjudge.train.selection import Selection
+from adjudge.train.set_loss import SetLoss, positive_weights
 from adjudge.train.state import TrainingState
 from adjudge.train.trained import Trained
 
@@ -77,7 +76,6 @@ class Trainer:
         for name, rows in (("train", train), ("validation", validation)):
             if not len(rows):
                 raise DataError(f"{name} has no rows; training needs some, and some to choose the best checkpoint on")
-        weights = class_weights(train.targets, n_labels) if self.config.class_weight == "balanced" else None
         optimizer = build_optimizer(self.network, self.config)
         state = TrainingState(
             self.network,
@@ -93,11 +91,18 @@ class Trainer:
             seeded_torch(self.seed, "dropout"),
         ):
             self._resume(state)
-            course.run(RowLoss(self.config.loss, weights))
+            course.run(self._loss(train, n_labels))
         set_weights(self.network, state.selection.weights)
         self.network.train(False)
         state.done.best_step, state.done.best_macro_f1 = state.selection.step, state.selection.macro_f1
         return state.done, state.selection
+
+    def _loss(self, train: Rows, n_labels: int) -> Loss:
+        balanced = self.config.class_weight == "balanced"
+        if train.targets.ndim == 2:
+            return SetLoss(self.config.loss, positive_weights(train.targets) if balanced else None)
+        targets = train.targets.astype(np.int64, copy=False)
+        return RowLoss(self.config.loss, class_weights(targets, n_labels) if balanced else None)
 
     def _resume(self, state: TrainingState) -> None:
         snapshot = self.checkpoints.load() if self.checkpoints else None
@@ -128,7 +133,7 @@ class _Course:
         # A resumed optimiser has the rates of its last step, so the peaks come from the one that was just built.
         self.peaks = [group["lr"] for group in state.optimizer.param_groups]
 
-    def run(self, loss: RowLoss) -> None:
+    def run(self, loss: Loss) -> None:
         """Take the steps that are left."""
         if self.done.stopped:
             return
@@ -153,7 +158,7 @@ class _Course:
         if self.trainer.checkpoints and self.trainer.checkpoints.written:
             self.trainer.checkpoints.save(self.state.capture())
 
-    def _step(self, batch: Sequence[int], loss: RowLoss, advance: Advance) -> None:
+    def _step(self, batch: Sequence[int], loss: Loss, advance: Advance) -> None:
         """One step with all that follows it: counts, log, validation, and the decision to stop."""
         done, began, began_cpu = self.done, time.perf_counter(), time.process_time()
         rate = self._set_rates(done.steps)
@@ -169,7 +174,7 @@ class _Course:
         limit = self.trainer.max_seconds
         spent = limit is not None and done.training_seconds >= limit
         if done.steps % self.config.steps_between_evaluations(len(self.train)) == 0 or last or spent:
-            self._evaluate()
+            self._evaluate(loss)
         patience = self.config.evaluation.patience
         if not done.stopped and spent:
             done.stopped = "max_seconds"
@@ -187,7 +192,7 @@ class _Course:
             group["lr"] = peak * factor
         return float(self.peaks[0] * factor)
 
-    def _optimise(self, batch: Sequence[int], loss: RowLoss) -> float:
+    def _optimise(self, batch: Sequence[int], loss: Loss) -> float:
         """Gradients of a batch, part by part, and one step along them; the batch's loss."""
         optimizer, scaler = self.state.optimizer, self.state.scaler
         self.network.train(True)
@@ -211,7 +216,7 @@ class _Course:
             self.state.average.update(self.network)
         return value
 
-    def _part_loss(self, part: Sequence[int], loss: RowLoss) -> torch.Tensor:
+    def _part_loss(self, part: Sequence[int], loss: Loss) -> torch.Tensor:
         """Sum of the rows' weighted losses; two passes with different dropout where R-Drop wants them."""
         rows = [self.train.encoded[i] for i in part]
         passes = [self.network.logits(rows) for _ in range(2 if loss.config.r_drop else 1)]
@@ -235,7 +240,7 @@ class _Course:
                 "lower learning_rate, or set precision: float32"
             )
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, loss: Loss) -> None:
         average = self.state.average
         with average.applied(self.network) if average else nullcontext():
             rows, done = self.checked, self.done
@@ -245,13 +250,13 @@ class _Course:
                     f"training stopped: validation logits after step {done.steps} are not finite numbers; "
                     "lower learning_rate, or set precision: float32"
                 )
-            predicted = logits.argmax(axis=1).astype(np.int64)
-            score, right = macro_f1(rows.targets, predicted, self.n_labels), accuracy(rows.targets, predicted)
-            loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.targets)))
-            self._log("evaluation", loss=loss, accuracy=right, macro_f1=score)
+            found = loss.score(logits, rows.targets)
+            self._log("evaluation", loss=found.loss, accuracy=found.accuracy, macro_f1=found.macro_f1)
             target = self.config.evaluation.target_accuracy
-            reached = target is not None and right >= target
-            self.selection.offer(self.network, logits, step=done.steps, macro_f1=score, loss=loss, keep=reached)
+            reached = target is not None and found.accuracy >= target
+            self.selection.offer(
+                self.network, logits, step=done.steps, macro_f1=found.macro_f1, loss=found.loss, keep=reached
+            )
         if reached:
             done.stopped, done.target_seconds = "target_accuracy", done.training_seconds
 

@@ -7,13 +7,44 @@ run, so every part divides by that of the whole batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
 
+from adjudge.evaluate.metrics import accuracy, macro_f1
 from adjudge.train.config import LossConfig
+
+
+@dataclass(frozen=True)
+class Score:
+    """How validation rows were answered: mean loss, accuracy and macro-F1."""
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+
+
+class Loss(Protocol):
+    """What the loop needs of a loss: `RowLoss`, or `adjudge.train.set_loss.SetLoss` for several labels."""
+
+    @property
+    def config(self) -> LossConfig:
+        """See `LossConfig`."""
+
+    def weights(self, targets: torch.Tensor) -> torch.Tensor:
+        """What each row counts in the batch's mean, ``[B]``."""
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Weighted losses ``[B]``."""
+
+    def of_two(self, first: torch.Tensor, second: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Losses ``[B]`` of two passes with different dropout, their divergence included."""
+
+    def score(self, logits: npt.NDArray[np.float32], targets: npt.NDArray[Any]) -> Score:
+        """How validation rows with logits ``[N, C]`` are answered."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +81,15 @@ class RowLoss:
         """
         mean = (self(first, targets) + self(second, targets)) / 2
         return mean + self.config.r_drop * self.weights(targets) * divergence(first, second)
+
+    def score(self, logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> Score:
+        """How validation rows are answered: unweighted cross-entropy, and the most probable label."""
+        predicted = logits.argmax(axis=1).astype(np.int64)
+        return Score(
+            loss=float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))),
+            accuracy=accuracy(targets, predicted),
+            macro_f1=macro_f1(targets, predicted, logits.shape[1]),
+        )
 
 
 def focal(

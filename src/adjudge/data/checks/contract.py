@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adjudge.core.errors import ConfigError
+from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.protocols import OutOfFoldPredictor, Progress, SilentProgress, TokenCounter
 from adjudge.data.checks.corpus import Corpus
 
@@ -116,12 +117,14 @@ class Context:
         labels: the closed label set: the task's, else what train (or, without one, any split) holds.
         options: thresholds and callables.
         progress: where a long check reports.
+        problem: how many labels a text has.
     """
 
     corpus: Corpus
     labels: tuple[str, ...]
     options: GateOptions
     progress: Progress = field(default_factory=SilentProgress)
+    problem: Problem = SINGLE
 
 
 @dataclass(frozen=True)

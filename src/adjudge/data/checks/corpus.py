@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.sparse import csr_array
 
+from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.types import Split
 
 IntArray = npt.NDArray[np.int64]
@@ -20,7 +22,7 @@ _VISIBLE = r"[^\s\p{Cc}\p{Cf}]"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows of all splits, one after the other (N rows, D distinct texts, V distinct labels as written).
+    """Rows of all splits, one after the other (N rows, D distinct texts, K distinct cells, V distinct labels).
 
     Attributes:
         names: the splits, in the order given.
@@ -32,7 +34,8 @@ class Corpus:
         distinct: ``[D]`` the normalised texts.
         empty: ``[N]`` whether nothing visible is in the text.
         written: ``[V]`` the labels as written, in order of first appearance.
-        label: ``[N]`` index into `written`; -1 where the label is missing or blank.
+        label: ``[N]`` which cell a row's label column holds, 0 to K - 1; -1 where it is missing or blank.
+        holds: ``[K, V]`` 0/1, sparse: the labels of each cell. With one label for each text, cells are labels.
     """
 
     names: tuple[str, ...]
@@ -45,6 +48,7 @@ class Corpus:
     empty: BoolArray
     written: tuple[str, ...]
     label: IntArray
+    holds: csr_array
 
     def __len__(self) -> int:
         return len(self.key)
@@ -52,6 +56,11 @@ class Corpus:
     def of(self, split: int) -> BoolArray:
         """``[N]`` whether a row belongs to the split with this index."""
         return np.asarray(self.split == split)
+
+    def with_label(self, chosen: BoolArray) -> BoolArray:
+        """``[N]`` whether a row has one of the chosen labels (``[V]``)."""
+        cells = np.append(self.holds @ chosen.astype(np.int64) > 0, False)  # the last one stands for a missing cell
+        return np.asarray(cells[self.label])
 
     def rows_of_keys(self, chosen: BoolArray, where: BoolArray | None = None) -> IntArray:
         """Positions of the rows whose key is chosen (``[D]``), rows with one text side by side."""
@@ -67,8 +76,13 @@ class Corpus:
         return held
 
 
-def build_corpus(splits: Mapping[str, Split]) -> Corpus:
-    """Put all splits into columns; linear in the characters of all texts."""
+def build_corpus(splits: Mapping[str, Split], problem: Problem = SINGLE) -> Corpus:
+    """Put all splits into columns; linear in the characters of all texts.
+
+    Args:
+        splits: name -> rows.
+        problem: how many labels a cell holds.
+    """
     given = list(splits.values())
     texts = _strings([text for split in given for text in split.texts])
     normal = normalise(texts)
@@ -81,6 +95,10 @@ def build_corpus(splits: Mapping[str, Split]) -> Corpus:
     kept = [i for i, value in enumerate(written) if value.strip()]
     code = np.full(len(written), -1, dtype=np.int64)
     code[kept] = np.arange(len(kept))
+    cells = [problem.split(written[i]) for i in kept]
+    distinct_labels = dict.fromkeys(label for cell in cells for label in cell)
+    place = {label: i for i, label in enumerate(distinct_labels)}
+    at = [(row, place[label]) for row, cell in enumerate(cells) for label in cell]
     return Corpus(
         names=tuple(splits),
         sources=tuple(split.source for split in given),
@@ -90,8 +108,12 @@ def build_corpus(splits: Mapping[str, Split]) -> Corpus:
         key=key,
         distinct=distinct,
         empty=~visible[key],
-        written=tuple(written[i] for i in kept),
+        written=tuple(distinct_labels),
         label=code[label_key],
+        holds=csr_array(
+            (np.ones(len(at), dtype=np.int64), ([row for row, _ in at], [label for _, label in at])),
+            shape=(len(cells), len(place)),
+        ),
     )
 
 

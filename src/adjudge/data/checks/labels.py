@@ -22,11 +22,11 @@ def fold(label: str) -> str:
 
 
 def label_counts(corpus: Corpus) -> npt.NDArray[np.int64]:
-    """``[S, V]`` rows of each split and label as written."""
-    counts = np.zeros((len(corpus.names), len(corpus.written)), dtype=np.int64)
+    """``[S, V]`` rows of each split and label as written; a row counts for each of its labels."""
+    cells = np.zeros((len(corpus.names), corpus.holds.shape[0]), dtype=np.int64)
     at = np.flatnonzero(corpus.label >= 0)
-    np.add.at(counts, (corpus.split[at], corpus.label[at]), 1)
-    return counts
+    np.add.at(cells, (corpus.split[at], corpus.label[at]), 1)
+    return np.asarray(cells @ corpus.holds, dtype=np.int64)
 
 
 def missing_label(context: Context) -> list[Finding]:
@@ -48,13 +48,14 @@ def missing_label(context: Context) -> list[Finding]:
 def unknown_label(context: Context) -> list[Finding]:
     """Rows whose label is not one of the label set."""
     corpus = context.corpus
-    known = np.isin(np.array(corpus.written, dtype=object), np.array(context.labels, dtype=object))
+    unknown = ~np.isin(np.array(corpus.written, dtype=object), np.array(context.labels, dtype=object))
     found = []
     for index, name in enumerate(corpus.names):
-        of = corpus.of(index) & (corpus.label >= 0)
-        at = np.flatnonzero(of)[~known[corpus.label[of]]]
+        of = corpus.of(index)
+        at = np.flatnonzero(of & corpus.with_label(unknown))
         if len(at):
-            names = [corpus.written[i] for i in np.unique(corpus.label[at]).tolist()]
+            held = label_counts(corpus)[index] > 0
+            names = [corpus.written[i] for i in np.flatnonzero(held & unknown).tolist()]
             near = nearest(names[0], context.labels)
             hint = f" ({names[0]!r} is near {near!r})" if near else ""
             message = (
@@ -82,8 +83,7 @@ def label_variants(context: Context) -> list[Finding]:
             shown.append(" = ".join(repr(corpus.written[index]) for index in (main, *others)))
     if not shown:
         return []
-    at = np.flatnonzero(corpus.label >= 0)
-    at = at[rare[corpus.label[at]]]
+    at = np.flatnonzero(corpus.with_label(rare))
     message = (
         f"{labels(len(shown))} {verb(len(shown), 'is', 'are')} written in several ways ({'; '.join(shown[:_SHOWN])}), "
         f"so that {rows(len(at))} ({percent(len(at) / len(corpus))}) would be classes of their own; write each label "
@@ -112,7 +112,8 @@ def class_sizes(context: Context) -> list[Finding]:
             found.append(finding("missing_class", "warning", corpus, _none(), message, splits=(name,)))
         small = [label for label, size in sizes.items() if 0 < size < limit]
         if small:
-            at = np.flatnonzero(corpus.of(index) & np.isin(corpus.label, [column[label] for label in small]))
+            chosen = np.isin(np.arange(len(corpus.written)), [column[label] for label in small])
+            at = np.flatnonzero(corpus.of(index) & corpus.with_label(chosen))
             listing = ", ".join(f"{label!r}: {sizes[label]}" for label in small[:_SHOWN])
             message = (
                 f"{len(small)} of {labels(len(sizes))} {verb(len(small), 'has', 'have')} fewer than {rows(limit)} in "
@@ -137,7 +138,7 @@ def _imbalance(context: Context, counts: npt.NDArray[np.int64], column: dict[str
     if ratio < context.options.imbalance_ratio:
         return []
     total = sum(sizes.values())
-    at = np.flatnonzero(corpus.of(index) & (corpus.label == column[small]))
+    at = np.flatnonzero(corpus.of(index) & corpus.with_label(np.arange(len(corpus.written)) == column[small]))
     message = (
         f"the largest label of {corpus.names[index]} ({large!r}, {percent(sizes[large] / total)}) has {ratio:.1f} "
         f"times the rows of the smallest ({small!r}, {rows(sizes[small])}, {percent(sizes[small] / total)}): judge by "

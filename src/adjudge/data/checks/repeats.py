@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from adjudge.data.checks.contract import Check, Context, Finding, finding
+from adjudge.data.checks.corpus import Corpus
 from adjudge.data.checks.labels import fold
 from adjudge.data.checks.wording import percent, rows, texts, verb
 
@@ -54,8 +55,9 @@ def overlap(context: Context) -> list[Finding]:
 def contradiction(context: Context) -> list[Finding]:
     """Texts that have different labels, over all splits. Labels that differ by case or space alone are equal here."""
     corpus = context.corpus
-    folded = {text: index for index, text in enumerate(dict.fromkeys(map(fold, corpus.written)))}
-    meaning = np.array([folded[fold(label)] for label in corpus.written], dtype=np.int64)
+    cells = [tuple(sorted({fold(corpus.written[i]) for i in _labels_of(corpus, k)})) for k in _cells(corpus)]
+    folded = {cell: index for index, cell in enumerate(dict.fromkeys(cells))}
+    meaning = np.array([folded[cell] for cell in cells], dtype=np.int64)
     at = np.flatnonzero((corpus.label >= 0) & ~corpus.empty)
     if not len(at):
         return []
@@ -74,6 +76,16 @@ def contradiction(context: Context) -> list[Finding]:
         f"{percent(len(at) / len(corpus))}), so that no model can be right on all of them; decide on one label."
     )
     return [finding("contradiction", "warning", corpus, at, message)]
+
+
+def _cells(corpus: Corpus) -> range:
+    return range(corpus.holds.shape[0])
+
+
+def _labels_of(corpus: Corpus, cell: int) -> list[int]:
+    """Positions of the labels of a cell."""
+    start, end = corpus.holds.indptr[cell : cell + 2]
+    return [int(i) for i in corpus.holds.indices[start:end]]
 
 
 CHECKS = (

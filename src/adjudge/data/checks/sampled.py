@@ -93,6 +93,8 @@ def label_noise(context: Context) -> list[Finding]:
     options, corpus = context.options, context.corpus
     if options.out_of_fold is None:
         return []
+    if context.problem.multi:  # the rule is about one label for each text
+        return []
     known = [i for i, label in enumerate(corpus.written) if label in context.labels]
     usable = np.flatnonzero(np.isin(corpus.label, known) & ~corpus.empty)
     at, sampled = _sample(context, usable)
@@ -147,7 +149,7 @@ def suspects(
 def _sample(context: Context, usable: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str]:
     """A sample of these corpus positions, stratified by split and label, and a clause that says so."""
     corpus, size = context.corpus, context.options.sample_rows
-    strata = corpus.split[usable].astype(np.int64) * (len(corpus.written) + 1) + corpus.label[usable] + 1
+    strata = corpus.split[usable].astype(np.int64) * (corpus.holds.shape[0] + 1) + corpus.label[usable] + 1
     chosen = usable[stratified_sample(strata, size, stream_generator(context.options.seed, "sample"))]
     if len(chosen) == len(usable):
         return chosen, ""

@@ -1,0 +1,79 @@
+"""How a classifier's scores become probabilities and answers, by the kind of problem that it was fitted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, softmax
+
+from adjudge.core.hierarchy import descend, levels
+from adjudge.core.problem import SINGLE, Problem
+from adjudge.core.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Part of a fitted classifier, saved with it.
+
+    Attributes:
+        problem: what kind of answer is given.
+        thresholds: ``[C]`` probabilities from which on a label is given, of a multi-label classifier; empty: 0.5.
+    """
+
+    problem: Problem = SINGLE
+    thresholds: tuple[float, ...] = ()
+
+    def probabilities(self, logits: FloatArray, temperature: float = 1.0) -> npt.NDArray[np.float32]:
+        """``[N, C]`` float32, computed in float64.
+
+        Softmax of ``logits / temperature``, each row summing to 1; of a multi-label classifier the sigmoid, where
+        each label has a probability of its own.
+        """
+        scaled = np.asarray(logits, dtype=np.float64) / temperature
+        return np.asarray(expit(scaled) if self.problem.multi else softmax(scaled, axis=1), dtype=np.float32)
+
+    def chosen(self, probs: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which labels a multi-label classifier gives, ``[N, C]``: those at or above their threshold."""
+        return np.asarray(probs >= (np.array(self.thresholds) if self.thresholds else 0.5))
+
+    def best(self, probs: FloatArray, labels: Sequence[str]) -> IntArray:
+        """The one label that is given, ``[N]``: the most probable, the first of equals; in a tree by descending."""
+        if self.problem.hierarchical:
+            return descend(probs, levels(labels, self.problem))
+        return probs.argmax(axis=1).astype(np.int64) if len(probs) else np.zeros(0, dtype=np.int64)
+
+    def answers(self, probs: FloatArray, labels: Sequence[str]) -> list[str]:
+        """The answer to each text as one cell, ``N`` of them: a label, or the set of labels joined."""
+        if self.problem.multi:
+            return [self.problem.join(labels[int(i)] for i in np.flatnonzero(row)) for row in self.chosen(probs)]
+        return [labels[i] for i in self.best(probs, labels)]
+
+    def confidence(self, probs: FloatArray, labels: Sequence[str]) -> npt.NDArray[np.float32]:
+        """The probability of each answer, ``[N]``; of a set, that it is right as a whole, its labels independent."""
+        if self.problem.multi:
+            decided = np.where(self.chosen(probs), probs, 1 - probs.astype(np.float64))
+            return np.asarray(decided.prod(axis=1), dtype=np.float32)
+        return np.asarray(probs[np.arange(len(probs)), self.best(probs, labels)], dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a saved classifier says of it; nothing for one label without parts."""
+        if self.problem.single:
+            return {}
+        described = self.problem.model_dump(mode="json", exclude_none=True)
+        found = {"problem_type": described.pop("kind"), "problem": described}
+        return found | {"thresholds": list(self.thresholds)} if self.problem.multi else found
+
+    @classmethod
+    def from_json(cls, manifest: Mapping[str, Any]) -> Decision:
+        """Rebuild from a saved classifier's manifest."""
+        kind = manifest.get("problem_type", "single_label")
+        problem = Problem.model_validate({"kind": kind, **manifest.get("problem", {})})
+        return cls(problem, tuple(map(float, manifest.get("thresholds", ()))))
+
+
+PLAIN = Decision()
+"""Softmax, and the most probable label."""
