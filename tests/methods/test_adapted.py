@@ -88,12 +88,14 @@ def test_every_weight_of_a_causal_model_can_learn(models: dict[str, Path], tmp_p
     np.testing.assert_array_equal(NeuralClassifier.load(tmp_path / "model").predict_logits(VALIDATION.texts), expected)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("variant", ["dora", "pissa"])
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
 def test_loras_variants_load_as_trained(
-    variant: str, architecture: str, models: dict[str, Path], tmp_path: Path
+    variant: str, architecture: str, precision: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    fitted = fit("lora", models[architecture], variant=variant, rank_stabilised=True)
+    options = {"variant": variant, "rank_stabilised": True, "training": {"learning_rate": 0.01}}
+    fitted = fit("lora", models[architecture], precision=precision, **options)
     fitted.classifier.save(tmp_path / "model")
     expected = fitted.classifier.predict_logits(VALIDATION.texts)
     found = NeuralClassifier.load(tmp_path / "model").predict_logits(VALIDATION.texts)

@@ -77,6 +77,13 @@ def test_frozen_weights_are_rounded_once_and_answers_stay(tmp_path: Path) -> Non
         assert parameter.dtype == (torch.bfloat16 if "base_layer" in name else torch.float32), name
 
 
+def test_weights_whose_norm_dora_measures_are_not_rounded(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama", torch.float32, variant="dora", targets=["layers.0.mlp.up_proj"])
+    round_frozen(trunk, torch.bfloat16)
+    assert trunk.get_parameter("layers.0.mlp.up_proj.base_layer.weight").dtype == torch.float32
+    assert trunk.get_parameter("layers.0.mlp.down_proj.weight").dtype == torch.bfloat16
+
+
 def test_saved_and_loaded_under_the_names_of_peft(tmp_path: Path) -> None:
     trunk = adapted(tmp_path / "llama", torch.float32)
     expected, _ = answers(trunk)

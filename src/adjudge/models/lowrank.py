@@ -132,8 +132,10 @@ def _replace(trunk: nn.Module, name: str, module: nn.Module) -> None:
 def round_frozen(trunk: nn.Module, dtype: torch.dtype) -> None:
     """Keep the frozen weights of linear layers in the number format that autocast would cast them to every time.
 
-    Answers stay the same, at half the memory; weights that learn stay in float32.
+    Answers stay the same, at half the memory; weights that learn stay in float32, and so do those whose norm DoRA
+    measures: it takes them as they are, not as autocast casts them.
     """
-    for layer in trunk.modules():
+    measured = [layer.base_layer for layer in trunk.modules() if len(getattr(layer, "lora_magnitude_vector", ()))]
+    for layer in set(trunk.modules()).difference(measured):
         if type(layer) is nn.Linear and not any(part.requires_grad for part in layer.parameters()):
             layer.to(dtype)
