@@ -206,6 +206,9 @@ class _Course:
         self._refuse_non_finite(value, norm)
         scaler.step(optimizer)
         scaler.update()
+        if not math.isfinite(norm):  # the scaler left this step out; nothing may keep what is no number
+            optimizer.zero_grad()
+            return value
         self.network.after_step(self.done.steps + 1)
         if self.state.average is not None:
             self.state.average.update(self.network)
