@@ -165,6 +165,13 @@ def test_adalora_ends_with_the_ranks_it_was_given(models: dict[str, Path]) -> No
         validate(METHODS.load("adalora").config, {"start_rank": 4}, "recipe")
 
 
+def test_adaloras_ranks_hold_in_a_moving_average_too(models: dict[str, Path]) -> None:
+    optimizer = {"average": "ema", "average_decay": 0.9}
+    training = {"epochs": 10.0, "learning_rate": 0.01, "optimizer": optimizer, "evaluation": {"every_steps": 30}}
+    fitted = fit("adalora", models["llama"], rank=2, start_rank=6, training=training)
+    assert sum(fitted.facts["ranks"].values()) == 2 * 14
+
+
 @pytest.mark.parametrize("method", ["adalora", "bitfit", "ia3"])
 def test_experts_that_would_learn_nothing_are_an_error_with_their_share(method: str, models: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match=r"would leave out \d\d% of the layers' weights"):

@@ -44,6 +44,7 @@ class WeightAverage:
         """The network with the averaged weights for the length of a block; its own before the first update."""
         trained = copy_weights(network)
         set_weights(network, self.weights or trained)
+        network.constrain()
         try:
             yield
         finally:
