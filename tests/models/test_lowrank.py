@@ -51,6 +51,18 @@ def test_states_and_gradients_are_those_of_peft(tmp_path: Path) -> None:
         torch.testing.assert_close(got[name], wanted[name], rtol=1e-10, atol=1e-12)
 
 
+def test_what_a_layer_returns_may_be_changed_in_place(tmp_path: Path) -> None:
+    """As DeBERTa adds its biases to queries and values."""
+    trunk = adapted(tmp_path / "llama")
+    layer, x = trunk.get_submodule("layers.0.mlp.up_proj"), torch.ones(1, 2, 32, dtype=torch.float64)
+    expected = layer(x) + 1
+    fuse_lora(trunk)
+    found = trunk.get_submodule("layers.0.mlp.up_proj")(x)
+    found += 1
+    found.sum().backward()
+    torch.testing.assert_close(found, expected)
+
+
 def test_in_bfloat16_it_is_as_near_to_the_truth_as_peft(tmp_path: Path) -> None:
     truth, _ = answers(adapted(tmp_path / "llama"))
     trunk = adapted(tmp_path / "llama", torch.float32)
