@@ -222,7 +222,7 @@ class _Course:
         targets = self._targets(part)
         losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
         if self.train.soft is not None:
-            losses = self.train.soft.mixed(part, passes[0], losses)
+            losses = self.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
         return losses.sum()
 
     def _targets(self, rows: Sequence[int]) -> torch.Tensor:
