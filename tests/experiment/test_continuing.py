@@ -123,8 +123,9 @@ def test_another_method_is_refused(name, method, problem, recipe, tmp_path, tiny
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"rank": 2, "head": {"kind": "score"}}, r"28 weights of the trunk differ, first .*lora_A.*use the method's"),
-        ({"rank": 4, "head": {"kind": "label"}}, r"weights of the head differ"),
+        ({"rank": 2, "head": {"kind": "score"}}, "the adapter's r is 2 in the recipe, 4 in the run"),
+        ({"rank": 4, "targets": "attention"}, r"24 weights of the trunk differ, first .*down_proj.*use the method's"),
+        ({"rank": 4, "head": {"kind": "label"}}, r"the head is 'label' in the recipe, 'score, last' in the"),
         ({"rank": 4, "head": {"kind": "score"}, "prompt_style": "bare"}, "the recipe's prompt is another one"),
     ],
 )

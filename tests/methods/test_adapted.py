@@ -88,12 +88,14 @@ def test_every_weight_of_a_causal_model_can_learn(models: dict[str, Path], tmp_p
     np.testing.assert_array_equal(NeuralClassifier.load(tmp_path / "model").predict_logits(VALIDATION.texts), expected)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("variant", ["dora", "pissa"])
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
 def test_loras_variants_load_as_trained(
-    variant: str, architecture: str, models: dict[str, Path], tmp_path: Path
+    variant: str, architecture: str, precision: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    fitted = fit("lora", models[architecture], variant=variant, rank_stabilised=True)
+    options = {"variant": variant, "rank_stabilised": True, "training": {"learning_rate": 0.01}}
+    fitted = fit("lora", models[architecture], precision=precision, **options)
     fitted.classifier.save(tmp_path / "model")
     expected = fitted.classifier.predict_logits(VALIDATION.texts)
     found = NeuralClassifier.load(tmp_path / "model").predict_logits(VALIDATION.texts)
@@ -161,6 +163,13 @@ def test_adalora_ends_with_the_ranks_it_was_given(models: dict[str, Path]) -> No
     assert 2 * 14 <= sum(ranks.values()) <= 4 * 14
     with pytest.raises(ConfigError, match="`start_rank` must not be below `rank` \\(8\\)"):
         validate(METHODS.load("adalora").config, {"start_rank": 4}, "recipe")
+
+
+def test_adaloras_ranks_hold_in_a_moving_average_too(models: dict[str, Path]) -> None:
+    optimizer = {"average": "ema", "average_decay": 0.9}
+    training = {"epochs": 10.0, "learning_rate": 0.01, "optimizer": optimizer, "evaluation": {"every_steps": 30}}
+    fitted = fit("adalora", models["llama"], rank=2, start_rank=6, training=training)
+    assert sum(fitted.facts["ranks"].values()) == 2 * 14
 
 
 @pytest.mark.parametrize("method", ["adalora", "bitfit", "ia3"])

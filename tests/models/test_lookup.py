@@ -58,6 +58,16 @@ def test_gradients_of_everything_else_are_dropped() -> None:
     assert model[0].weight.grad is not None
 
 
+def test_rows_may_be_changed_in_place() -> None:
+    """As CTRL scales its embeddings."""
+    start = embedding()
+    rows = TokenTable(start)(torch.tensor([[3, 4]]))
+    rows *= 2.0
+    rows.sum().backward()
+    assert start.weight.grad is not None
+    assert start.weight.grad[[3, 4]].eq(2.0).all()
+
+
 def test_it_stands_in_a_trunk_under_the_same_names(tmp_path: Path) -> None:
     trunk = ref.load_trunk(ref.model_folder("bert", tmp_path / "bert"), torch.float32)
     names = list(trunk.state_dict())

@@ -51,6 +51,18 @@ def test_states_and_gradients_are_those_of_peft(tmp_path: Path) -> None:
         torch.testing.assert_close(got[name], wanted[name], rtol=1e-10, atol=1e-12)
 
 
+def test_what_a_layer_returns_may_be_changed_in_place(tmp_path: Path) -> None:
+    """As DeBERTa adds its biases to queries and values."""
+    trunk = adapted(tmp_path / "llama")
+    layer, x = trunk.get_submodule("layers.0.mlp.up_proj"), torch.ones(1, 2, 32, dtype=torch.float64)
+    expected = layer(x) + 1
+    fuse_lora(trunk)
+    found = trunk.get_submodule("layers.0.mlp.up_proj")(x)
+    found += 1
+    found.sum().backward()
+    torch.testing.assert_close(found, expected)
+
+
 def test_in_bfloat16_it_is_as_near_to_the_truth_as_peft(tmp_path: Path) -> None:
     truth, _ = answers(adapted(tmp_path / "llama"))
     trunk = adapted(tmp_path / "llama", torch.float32)
@@ -75,6 +87,13 @@ def test_frozen_weights_are_rounded_once_and_answers_stay(tmp_path: Path) -> Non
     assert torch.equal(before, after)
     for name, parameter in trunk.named_parameters():
         assert parameter.dtype == (torch.bfloat16 if "base_layer" in name else torch.float32), name
+
+
+def test_weights_whose_norm_dora_measures_are_not_rounded(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama", torch.float32, variant="dora", targets=["layers.0.mlp.up_proj"])
+    round_frozen(trunk, torch.bfloat16)
+    assert trunk.get_parameter("layers.0.mlp.up_proj.base_layer.weight").dtype == torch.float32
+    assert trunk.get_parameter("layers.0.mlp.down_proj.weight").dtype == torch.bfloat16
 
 
 def test_saved_and_loaded_under_the_names_of_peft(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from adjudge.models.adapters import add_lora, linear_layers
 from adjudge.models.engine import Engine
 from adjudge.models.heads import ScoreHead
 from adjudge.models.loading import load_pretrained
+from adjudge.models.lookup import keep_gradients
 from adjudge.models.network import Network
 from adjudge.models.throughput import matrix_peak, operations_per_token
 from tests.tiny_models import tiny_llama
@@ -45,6 +46,13 @@ def test_frozen_weights_cost_four_from_the_lowest_adapted_layer_on(tmp_path: Pat
     forward, step = operations_per_token(network)
     assert forward == 2 * (2 * layer + adapters)
     assert step == 2 * layer + 4 * layer + 6 * adapters
+
+
+def test_a_table_that_keeps_its_gradient_is_looked_up_as_any_other(tmp_path: Path) -> None:
+    network = network_of(tmp_path / "m")
+    expected = operations_per_token(network)
+    keep_gradients(network.engine.trunk)
+    assert operations_per_token(network) == expected
 
 
 def test_the_matrix_peak_is_a_rate_and_measured_once() -> None:

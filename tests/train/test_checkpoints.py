@@ -70,6 +70,22 @@ def test_there_is_none_before_the_first_and_after_the_end(tmp_path: Path) -> Non
     assert resumable_step(tmp_path / "c") is None
 
 
+def test_nothing_of_one_that_cannot_be_read_is_taken_for_its_successors(tmp_path: Path) -> None:
+    """The best weights of a step are written once, so a broken file of that name would stay."""
+    checkpoints(tmp_path / "c").save(snapshot(3, 2))
+    best = tmp_path / "c" / "best-2.safetensors"
+    for missing in (None, MANIFEST):
+        best.write_bytes(b"broken")
+        if missing:
+            (tmp_path / "c" / missing).unlink()
+        again = checkpoints(tmp_path / "c")
+        assert again.load() is None
+        again.save(snapshot(4, 2))
+        found = checkpoints(tmp_path / "c").load()
+        assert found is not None
+        assert found.best["weights/a"].tolist() == [[2.0, 2.0]] * 3
+
+
 @pytest.mark.parametrize("killed_at", range(6))
 def test_a_kill_at_any_write_leaves_the_one_before(
     killed_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -116,7 +116,7 @@ _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
 
 
 def _named(train: Split, soft: SoftTargets, labels: tuple[str, ...]) -> Split:
-    """Rows without a label get the teacher's, which counts nothing in their loss."""
+    """Rows without a label get the teacher's, which decides their class weight and has no share in their loss."""
     best = soft.logits.argmax(axis=1)
     return replace(train, labels=[own or labels[i] for own, i in zip(train.labels, best, strict=True)])
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from adjudge.core.errors import ConfigError
+from adjudge.models.adapters.injected import Injected
+from adjudge.models.adapters.memory import remembered
+from adjudge.models.adapters.soft import virtual_tokens
+from adjudge.models.heads import ScoreHead
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.storage import load_classifier
+
+# What an adapter does with its weights; that these are the same ones, their names and shapes say too.
+_FUNCTION = ("r", "init_r", "lora_alpha", "use_rslora", "feedforward_modules", "nonlinearity")
 
 
 def start_from(classifier: NeuralClassifier, folder: Path) -> None:
@@ -42,20 +51,28 @@ def start_from(classifier: NeuralClassifier, folder: Path) -> None:
 
 def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
     """What keeps the saved weights from being the new classifier's first ones."""
+    if _is_saved_in_another_form(new.network.engine.trunk):
+        return [
+            "what it trains is not what it saves (variant pissa saves a difference to the base; p_tuning, and prefix "
+            "with a projection, save no network), so it always begins anew; train on the old and the new data together"
+        ]
+    mine, theirs = (_adapter(classifier) for classifier in (new, saved))
     compared = [
         ("the method adapts", new.adaptation, saved.adaptation),
         ("the base model is", new.base.name, saved.base.name),
+        ("the base model's weights are rounded to", new.quantization, saved.quantization),
         ("the labels are", new.labels, saved.labels),
+        ("the attention is", new.attention, saved.attention),
+        ("the head is", _head(new), _head(saved)),
+        *((f"the adapter's {name} is", mine.get(name) or None, theirs.get(name) or None) for name in _FUNCTION),
     ]
-    found = [
-        f"{what} {mine!r} in the recipe, {theirs!r} in the run" for what, mine, theirs in compared if mine != theirs
-    ]
+    found = [f"{what} {ours!r} in the recipe, {other!r} in the run" for what, ours, other in compared if ours != other]
     if new.prompt.describe()["hash"] != saved.prompt.describe()["hash"]:
         found.append("the recipe's prompt is another one; use the task and the `prompt_style` that the run had")
     if found:
         return found
-    for part, mine, theirs in zip(("trunk", "head"), new.network.modules, saved.network.modules, strict=True):
-        shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (mine, theirs)]
+    for part, *both in zip(("trunk", "head"), new.network.modules, saved.network.modules, strict=True):
+        shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in both]
         different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
         if different:
             name = different[0]
@@ -64,3 +81,21 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
                 f"{shapes[1].get(name)} in the run; use the method's options that the run had"
             )
     return found
+
+
+def _is_saved_in_another_form(trunk: nn.Module) -> bool:
+    """Whether the parameters that learn are worked into others when they are saved."""
+    tokens = virtual_tokens(trunk)
+    through = getattr(tokens, "encoder", None) is not None or getattr(tokens, "projection", None) is not None
+    adapter = getattr(trunk, "adjudge_adapter", None)
+    return through or (isinstance(adapter, Injected) and bool(adapter.start))
+
+
+def _adapter(classifier: NeuralClassifier) -> dict[str, Any]:
+    trunk = classifier.network.engine.trunk
+    return remembered(trunk).values if hasattr(trunk, "adjudge_adapter") else {}
+
+
+def _head(classifier: NeuralClassifier) -> str:
+    head = classifier.network.head
+    return f"score, {head.pooling}" if isinstance(head, ScoreHead) else "label"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pydantic import Field
@@ -13,6 +16,7 @@ from adjudge.models.adapters.injected import Variant, add_lora
 from adjudge.models.adapters.targets import Role, resolve_targets
 from adjudge.models.loading import Pretrained
 from adjudge.models.seeding import seeded_torch
+from adjudge.models.storage import load_classifier
 from adjudge.train.config import OptimizerConfig
 
 
@@ -59,7 +63,19 @@ def fit(train: Split, validation: Split, config: LoraConfig, setting: Setting) -
             )
         return Adapted("lora", targets.names, {".lora_B.": config.training.optimizer.lora_plus_ratio})
 
-    return fit_adapted(train, validation, config, setting, adapt)
+    fitted = fit_adapted(train, validation, config, setting, adapt)
+    return _as_saved(fitted) if config.variant == "pissa" else fitted
+
+
+def _as_saved(fitted: Fitted) -> Fitted:
+    """PiSSA's classifier as its files hold it: the whole base, and a difference to it.
+
+    In half precision that rounds otherwise than the rest of the base, which was trained on; so from here on it
+    answers, and is calibrated, as it will be when it is loaded.
+    """
+    with TemporaryDirectory(prefix="adjudge-pissa-") as folder:
+        fitted.classifier.save(Path(folder) / "model")
+        return replace(fitted, classifier=load_classifier(Path(folder) / "model"), validation_logits=None)
 
 
 METHOD = Method("lora", LoraConfig, fit)

@@ -29,8 +29,8 @@ class TokenTable(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids ``[...]`` -> rows ``[..., H]``."""
-        found: torch.Tensor = _Lookup.apply(self.weight, ids, self)  # type: ignore[no-untyped-call]
-        return found
+        found: torch.Tensor = _Lookup.apply(self.weight, ids.reshape(-1), self)  # type: ignore[no-untyped-call]
+        return found.view(*ids.shape, -1)  # out here: a Function's own view cannot be changed in place
 
     def add(self, ids: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add rows' gradients ``[n, H]`` to those of the table; the padding id's row does not learn."""
@@ -52,12 +52,12 @@ class TokenTable(nn.Module):
 class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor, table: TokenTable) -> torch.Tensor:
-        ctx.table, ctx.ids = table, ids.reshape(-1)
-        return weight.index_select(0, ctx.ids).view(*ids.shape, -1)
+        ctx.table, ctx.ids = table, ids
+        return weight.index_select(0, ids)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, None, None]:
-        ctx.table.add(ctx.ids, gradients[0].reshape(len(ctx.ids), -1))
+        ctx.table.add(ctx.ids, gradients[0])
         return None, None, None
 
 

@@ -44,8 +44,9 @@ class LowRankLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[..., in]`` -> ``[..., out]``."""
         a, b = self.lora_A[self._adapter].weight, self.lora_B[self._adapter].weight
-        found: torch.Tensor = _LowRank.apply(x, self.base_layer.weight, self.base_layer.bias, a, b, self.scaling)  # type: ignore[no-untyped-call]
-        return found
+        flat = x.reshape(-1, x.shape[-1])
+        found: torch.Tensor = _LowRank.apply(flat, self.base_layer.weight, self.base_layer.bias, a, b, self.scaling)  # type: ignore[no-untyped-call]
+        return found.view(*x.shape[:-1], found.shape[-1])  # out here: a Function's own view cannot be changed in place
 
 
 class _LowRank(torch.autograd.Function):
@@ -62,21 +63,21 @@ class _LowRank(torch.autograd.Function):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
-            flat, w = x.reshape(-1, x.shape[-1]).to(dtype), weight.to(dtype)
+            flat, w = x.to(dtype), weight.to(dtype)
             down, up = a.to(dtype), (b * scaling).to(dtype)
             inner = flat @ down.T
             out = linear(flat, w, None if bias is None else bias.to(dtype)).addmm_(inner, up.T)
         ctx.save_for_backward(flat, w, down, up, inner)
-        ctx.scaling, ctx.shape = scaling, x.shape
-        return out.view(*x.shape[:-1], out.shape[-1])
+        ctx.scaling = scaling
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         flat, w, down, up, inner = ctx.saved_tensors
-        gradient = gradients[0].reshape(-1, w.shape[0])
+        gradient = gradients[0]
         with torch.autocast(flat.device.type, enabled=False):
             d_inner = gradient @ up
-            dx = (gradient @ w).addmm_(d_inner, down).view(ctx.shape) if ctx.needs_input_grad[0] else None
+            dx = (gradient @ w).addmm_(d_inner, down) if ctx.needs_input_grad[0] else None
             da = d_inner.T @ flat
             db = (gradient.T @ inner).mul_(ctx.scaling)
         return dx, None, None, da, db, None
@@ -132,8 +133,10 @@ def _replace(trunk: nn.Module, name: str, module: nn.Module) -> None:
 def round_frozen(trunk: nn.Module, dtype: torch.dtype) -> None:
     """Keep the frozen weights of linear layers in the number format that autocast would cast them to every time.
 
-    Answers stay the same, at half the memory; weights that learn stay in float32.
+    Answers stay the same, at half the memory; weights that learn stay in float32, and so do those whose norm DoRA
+    measures: it takes them as they are, not as autocast casts them.
     """
-    for layer in trunk.modules():
+    measured = [layer.base_layer for layer in trunk.modules() if len(getattr(layer, "lora_magnitude_vector", ()))]
+    for layer in set(trunk.modules()).difference(measured):
         if type(layer) is nn.Linear and not any(part.requires_grad for part in layer.parameters()):
             layer.to(dtype)

@@ -105,6 +105,11 @@ class Network:
         for companion in self.companions:
             companion.after_step(step)
 
+    def constrain(self) -> None:
+        """Called when other weights, of the same training, were put in the place of the trained ones."""
+        for companion in self.companions:
+            companion.constrain()
+
     def adapter_state(self) -> dict[str, torch.Tensor]:
         """What a training must keep of its adapters beyond their weights, to go on after an interruption."""
         return {

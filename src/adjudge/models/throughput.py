@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from adjudge.models.lookup import TokenTable
 from adjudge.models.network import Network
 from adjudge.models.precision import Resolved
 
@@ -80,4 +81,5 @@ def _matrices(trunk: nn.Module) -> Iterator[tuple[int, float, bool]]:
 
 def _embeddings(trunk: nn.Module) -> list[nn.Parameter]:
     """Tables that are looked up, not multiplied."""
-    return [table for module in trunk.modules() if isinstance(module, nn.Embedding) for table in module.parameters()]
+    kinds = (nn.Embedding, TokenTable)
+    return [table for module in trunk.modules() if isinstance(module, kinds) for table in module.parameters()]

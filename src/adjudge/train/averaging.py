@@ -41,9 +41,10 @@ class WeightAverage:
 
     @contextmanager
     def applied(self, network: Network) -> Iterator[None]:
-        """The network with the averaged weights for the length of a block."""
+        """The network with the averaged weights for the length of a block; its own before the first update."""
         trained = copy_weights(network)
-        set_weights(network, self.weights)
+        set_weights(network, self.weights or trained)
+        network.constrain()
         try:
             yield
         finally:

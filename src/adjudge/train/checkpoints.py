@@ -96,11 +96,12 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def load(self) -> Snapshot | None:
-        """The last snapshot, or None where there is none that can be read."""
+        """The last snapshot, or None where there is none that can be read; what is left of one is removed then."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         if not self.written:
+            self.clear()
             return None
         try:
             manifest = read_json(self.folder / MANIFEST)
@@ -118,12 +119,13 @@ class Checkpoints:
             self._log(
                 {"event": "warning", "message": f"the checkpoint cannot be read ({error}); training starts anew"}
             )
+            self.clear()
             return None
         self.earlier_seconds = float(manifest["seconds"])
         return snapshot
 
     def clear(self) -> None:
-        """Remove it: the run is complete."""
+        """Remove it: the run is complete, or begins anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, snapshot: Snapshot) -> None:

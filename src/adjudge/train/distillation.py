@@ -25,8 +25,10 @@ class SoftTargets:
     temperature: float
     gold_share: npt.NDArray[np.float32]
 
-    def mixed(self, rows: Sequence[int], logits: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
-        """Losses ``[B]``: ``g hard + (1 - g) T^2 KL(softmax(teacher / T) || softmax(student / T))``.
+    def mixed(
+        self, rows: Sequence[int], logits: torch.Tensor, hard: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Losses ``[B]``: ``g hard + (1 - g) w T^2 KL(softmax(teacher / T) || softmax(student / T))``.
 
         The divergence is multiplied by ``T^2`` because its gradients shrink with ``1 / T^2``. The paper's equation has
         cross entropy, which differs from the divergence by a constant.
@@ -34,11 +36,12 @@ class SoftTargets:
         Args:
             rows: positions of the B rows.
             logits: ``[B, C]`` the student's.
-            hard: ``[B]`` losses by the labels.
+            hard: ``[B]`` losses by the labels, weighted.
+            weights: ``[B]`` what each row counts.
         """
         at = list(rows)
         teacher = torch.from_numpy(self.logits[at]).to(logits) / self.temperature
         student = log_softmax(logits / self.temperature, dim=-1)
         soft = kl_div(student, log_softmax(teacher, dim=-1), reduction="none", log_target=True).sum(dim=-1)
         gold = torch.from_numpy(self.gold_share[at]).to(logits)
-        return gold * hard + (1 - gold) * self.temperature**2 * soft
+        return gold * hard + (1 - gold) * weights * self.temperature**2 * soft

@@ -211,6 +211,9 @@ class _Course:
         self._refuse_non_finite(value, norm)
         scaler.step(optimizer)
         scaler.update()
+        if not math.isfinite(norm):  # the scaler left this step out; nothing may keep what is no number
+            optimizer.zero_grad()
+            return value
         self.network.after_step(self.done.steps + 1)
         if self.state.average is not None:
             self.state.average.update(self.network)
@@ -224,7 +227,7 @@ class _Course:
         targets = self._targets(part)
         losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
         if self.train.soft is not None:
-            losses = self.train.soft.mixed(part, passes[0], losses)
+            losses = self.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
         return losses.sum()
 
     def _targets(self, rows: Sequence[int]) -> torch.Tensor:

@@ -234,3 +234,11 @@ def test_a_prefix_on_a_model_that_cannot_be_packed_is_refused(folders: Path, mon
     monkeypatch.setattr(Engine, "_choose", lambda _self: ("padded", "it wants a soft cap"))
     with pytest.raises(ConfigError, match=r"prefix needs the packed engine, .*it wants a soft cap"):
         build_network(pretrained, SimpleNamespace(paths=()), SimpleNamespace(prefix_ids=()), "float32")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["projected", "mlp", "lstm"])
+def test_networks_that_tokens_are_trained_through_run_in_the_numbers_that_are_saved(kind: str, folders: Path) -> None:
+    tokens: Any = virtual_tokens(attached(kind, trunk_of("llama", folders)).float())
+    saved = tokens()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(tokens(), saved)

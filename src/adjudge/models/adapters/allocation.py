@@ -88,8 +88,14 @@ class RankAllocation:
         if left is not None:
             self._choose(values, left)
         if left is not None or step > self.budget.total - self.budget.final:
-            for name in values:
-                factors[name].mul_(self.averages.get(f"kept.{name}", torch.ones_like(factors[name])))
+            self.constrain()
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Set the values to zero that the last choice took."""
+        for name, factor in self._factors().items():
+            if f"kept.{name}" in self.averages:
+                factor.mul_(self.averages[f"kept.{name}"])
 
     def state(self) -> dict[str, torch.Tensor]:
         """The averages and the last choice."""

@@ -16,6 +16,9 @@ class Companion(Protocol):
     def after_step(self, step: int) -> None:
         """Called after the optimiser's `step`-th step (from 1 on), gradients still in place."""
 
+    def constrain(self) -> None:
+        """Called when other weights (a moving average) were put in: make them keep to what the trained ones do."""
+
     def state(self) -> dict[str, torch.Tensor]:
         """What must be kept to go on after an interruption."""
 

@@ -11,6 +11,10 @@ from torch import nn
 class Adapter(Protocol):
     """An adapter on a trunk."""
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What it was made with."""
+
     def saved(self, trunk: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Its ``adapter_config.json``, and its tensors by name."""
 

@@ -42,6 +42,9 @@ class RouterBalance:
     def after_step(self, step: int) -> None:
         """Nothing to do."""
 
+    def constrain(self) -> None:
+        """Nothing to do."""
+
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing is kept."""
         return {}

@@ -40,8 +40,9 @@ class SoftPrompt(nn.Module):
         return len(self.embedding)
 
     def forward(self) -> torch.Tensor:
-        """The virtual tokens' embeddings ``[P, H]``."""
-        return self.embedding if self.encoder is None else self.encoder(self.embedding)
+        """The virtual tokens' embeddings ``[P, H]``, in the numbers that they are saved in."""
+        with torch.autocast(self.embedding.device.type, enabled=False):
+            return self.embedding if self.encoder is None else self.encoder(self.embedding)
 
 
 class PromptEncoder(nn.Module):
@@ -117,8 +118,9 @@ class SoftPrefix(nn.Module):
         return len(self.table)
 
     def forward(self) -> torch.Tensor:
-        """Keys and values of all layers, ``[P, 2 L heads D]``."""
-        return self.table if self.projection is None else self.projection(self.table)
+        """Keys and values of all layers, ``[P, 2 L heads D]``, in the numbers that they are saved in."""
+        with torch.autocast(self.table.device.type, enabled=False):
+            return self.table if self.projection is None else self.projection(self.table)
 
     def states(self, trunk: nn.Module, at: torch.Tensor, which: torch.Tensor) -> LearnedStates:
         """The learned keys and values of a batch whose virtual tokens stand ``at`` these places."""
