@@ -13,6 +13,7 @@ from adjudge.methods.neural import HeadConfig
 from adjudge.models.adapters import add_lora, linear_layers, resolve_targets
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.injected import add_adalora
+from adjudge.models.dropout import set_dropout
 from adjudge.models.footprint import dry_trunk
 from adjudge.models.loading import load_config, locate, model_kind
 from adjudge.models.lowrank import fuse_lora, round_frozen
@@ -95,6 +96,9 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
     """
     shape = find_shape(options.model)
     config = shape.config() if shape is not None else load_config(locate(options.model))
+    loss = options.training.loss if hasattr(options, "training") else None
+    if loss is not None:
+        set_dropout(config, loss.dropout, loss.attention_dropout)
     adapt, notes = _adaptation(options)
 
     def apply(trunk: nn.Module) -> None:

@@ -17,6 +17,7 @@ from adjudge.methods.neural import HeadConfig, assemble, build_head, choose_prom
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.mixture import RouterBalance, routers
 from adjudge.models.adapters.soft import virtual_ids
+from adjudge.models.dropout import dropout_rates
 from adjudge.models.loading import Pretrained, load_pretrained
 from adjudge.models.neural import Adaptation, Attention, NeuralClassifier
 from adjudge.models.precision import Precision
@@ -85,9 +86,10 @@ def fit_adapted(
     Raises:
         ConfigError: the method cannot be used with this model, or would leave a target untrained.
     """
-    pretrained = load_pretrained(config.model)
+    pretrained = _load(config)
     adapted = adapt(pretrained)
     _refuse_untrained(pretrained.trunk, adapted.targets)
+    _refuse_idle_dropout(config, pretrained.trunk)
     limit = config.max_tokens or (128 if pretrained.kind == "encoder" else 256)
     prompt = choose_prompt(
         pretrained, config.prompt_style, limit, setting, reserved=len(virtual_ids(pretrained.trunk))
@@ -105,6 +107,27 @@ def fit_adapted(
     fitted = train_classifier(classifier, train, validation, config.training, setting)
     fitted.facts.update(shares | dict(adapted.facts))
     return fitted
+
+
+def _load(config: AdaptedConfig) -> Pretrained:
+    """The model, with the dropout that the config asks for."""
+    loss = config.training.loss
+    return load_pretrained(config.model, dropout=loss.dropout, attention_dropout=loss.attention_dropout)
+
+
+def _refuse_idle_dropout(config: AdaptedConfig, trunk: nn.Module) -> None:
+    """A trunk that learns nothing is run without dropout, so a rate would change nothing.
+
+    Raises:
+        ConfigError: a rate of the trunk is given all the same.
+    """
+    loss = config.training.loss
+    asked = loss.dropout is not None or loss.attention_dropout is not None
+    if asked and not any(p.requires_grad for p in trunk.parameters()):
+        raise ConfigError(
+            f"training.loss.dropout: with {config.kind!r} the trunk learns nothing and is run without dropout; leave "
+            "it out, or use head.dropout"
+        )
 
 
 def _refuse_untrained(trunk: nn.Module, targets: Sequence[str]) -> None:
@@ -136,6 +159,7 @@ def _describe(classifier: NeuralClassifier, adapted: Adapted) -> dict[str, Any]:
         "trainable_share": trainable / total,
         "targets": list(adapted.targets),
         "adapted_layers": len(adapted.targets),
+        "dropout": dropout_rates(classifier.network.engine.trunk.config),
     }
     return facts if classifier.attention == "auto" else facts | {"attention": classifier.attention}
 

@@ -18,6 +18,7 @@ from adjudge.core.protocols import Progress
 from adjudge.core.types import Reply
 from adjudge.models.adapters import load_adapter, save_adapter
 from adjudge.models.adapters.soft import SoftPrefix, virtual_ids, virtual_tokens
+from adjudge.models.dropout import attention_dropout
 from adjudge.models.engine import Engine
 from adjudge.models.flash import Needs, choose_kernel
 from adjudge.models.generation import Writer
@@ -249,8 +250,7 @@ def build_network(
 def _needs(engine: Engine, head: Head) -> Needs:
     config: Any = engine.trunk.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    drops = [getattr(config, name, None) or 0.0 for name in ("attention_dropout", "attention_probs_dropout_prob")]
-    return Needs(int(width), max(drops), bool(head.paths), engine.path == "packed")
+    return Needs(int(width), attention_dropout(config), bool(head.paths), engine.path == "packed")
 
 
 def _described(head: Head) -> dict[str, Any]:

@@ -29,12 +29,16 @@ Betas = Annotated[
 
 
 class LossConfig(StrictModel):
-    """What is minimised."""
+    """What is minimised, and under how much noise."""
 
     kind: Literal["cross_entropy", "focal"] = Field("cross_entropy", description="cross_entropy or focal")
     gamma: float = Field(2.0, ge=0, description="focal: how much less an easy row counts; 0 is cross entropy")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of probability spread over all labels")
     r_drop: float = Field(0.0, ge=0, description="weight of the divergence of two dropout passes (R-Drop)")
+    dropout: float | None = Field(None, ge=0, lt=1, description="every rate of the trunk's own; default: the model's")
+    attention_dropout: float | None = Field(
+        None, ge=0, lt=1, description="of attention weights; default: `dropout`, else the model's"
+    )
 
 
 class OptimizerConfig(StrictModel):
