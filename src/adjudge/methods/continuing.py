@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from adjudge.core.errors import ConfigError
+from adjudge.models.heads import AnswerHead
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.storage import load_classifier
 
@@ -33,8 +34,12 @@ def start_from(classifier: NeuralClassifier, folder: Path) -> None:
     if problems:
         raise ConfigError(problems)
     with torch.no_grad():
-        for name, parameter in classifier.network.head.named_parameters():
-            parameter.copy_(saved.network.head.get_parameter(name))
+        head = classifier.network.head
+        if not isinstance(head, AnswerHead):
+            for name, parameter in head.named_parameters():
+                parameter.copy_(saved.network.head.get_parameter(name))
+        elif head.output is not None and saved.writer is not None:
+            head.output.copy_(saved.writer.readout.weight)
         for name, parameter in classifier.network.engine.trunk.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(saved.network.engine.trunk.get_parameter(name))
@@ -46,6 +51,7 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         ("the method adapts", new.adaptation, saved.adaptation),
         ("the base model is", new.base.name, saved.base.name),
         ("the labels are", new.labels, saved.labels),
+        ("the head writes", isinstance(new.network.head, AnswerHead), saved.writer is not None),
     ]
     found = [
         f"{what} {mine!r} in the recipe, {theirs!r} in the run" for what, mine, theirs in compared if mine != theirs
@@ -54,7 +60,9 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         found.append("the recipe's prompt is another one; use the task and the `prompt_style` that the run had")
     if found:
         return found
-    for part, mine, theirs in zip(("trunk", "head"), new.network.modules, saved.network.modules, strict=True):
+    # What writes is the trunk's or the model's own, and has its form.
+    parts = ("trunk",) if isinstance(new.network.head, AnswerHead) else ("trunk", "head")
+    for part, mine, theirs in zip(parts, new.network.modules, saved.network.modules, strict=False):
         shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (mine, theirs)]
         different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
         if different:

@@ -87,19 +87,19 @@ class TrainingConfig(StrictModel):
             raise ValueError(f"`accumulation` must not be above `batch_size` ({self.batch_size})")
         return self
 
-    def steps_per_epoch(self, n_rows: int) -> int:
-        """Optimiser steps in one pass over so many rows."""
-        return math.ceil(n_rows / self.batch_size)
+    def steps_per_epoch(self, *n_rows: int) -> int:
+        """Optimiser steps in one pass over so many rows, of each task where there are several."""
+        return sum(math.ceil(n / self.batch_size) for n in n_rows)
 
-    def total_steps(self, n_rows: int) -> int:
+    def total_steps(self, *n_rows: int) -> int:
         """Optimiser steps of a training that nothing ends early."""
-        return max(1, round(self.epochs * self.steps_per_epoch(n_rows)))
+        return max(1, round(self.epochs * self.steps_per_epoch(*n_rows)))
 
     def warmup_steps(self, total: int) -> int:
         """Steps over which the rate rises."""
         return round(self.warmup * total) if self.warmup < 1 else min(int(self.warmup), total)
 
-    def steps_between_evaluations(self, n_rows: int) -> int:
+    def steps_between_evaluations(self, *n_rows: int) -> int:
         """Optimiser steps from one validation to the next."""
-        share = max(1, round(self.steps_per_epoch(n_rows) / self.evaluations_per_epoch))
+        share = max(1, round(self.steps_per_epoch(*n_rows) / self.evaluations_per_epoch))
         return self.evaluation.every_steps or share
