@@ -60,6 +60,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): hash_file(file) for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.usefixtures("fast_verify")
 def test_one_command_trains_once_and_leaves_a_run_for_each_task(
     recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +94,6 @@ def test_one_command_trains_once_and_leaves_a_run_for_each_task(
             main(["predict", str(run.path), str(tmp_path / "new.csv"), "-o", str(tmp_path / f"{run.name}.csv")]) == 0
         )
         assert not (run.path / "checkpoint").exists()
-    assert main(["verify", str(shops.path)]) == 0
     capsys.readouterr()
     assert main(["run", str(recipe()), "--runs", str(runs)]) == 0
     assert capsys.readouterr().out.count("skipped") == 2

@@ -19,6 +19,7 @@ from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import replies_of
 from adjudge.core.task import LabelInfo, Task
 from adjudge.core.types import Encoded
+from adjudge.experiment.dry_adapt import adapted
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.engine import Engine
 from adjudge.models.heads import AnswerHead
@@ -197,3 +198,12 @@ def test_what_cannot_go_with_it_is_refused(folder: Path) -> None:
     config = validate(chosen.config, {"model": str(model), "head": {"kind": "generate"}}, "lora")
     with pytest.raises(ConfigError, match="without regard to case"):
         chosen.fit(TRAIN, VALIDATION, config, Setting(alike, LABELS))
+
+
+@pytest.mark.parametrize(("method", "tied"), [("lora", False), ("full", False), ("full", True)])
+def test_what_learns_is_foreseen(method: str, tied: bool, tmp_path: Path) -> None:
+    model = tiny_model("llama", tmp_path / "model")
+    found = fit(method, tie(model) if tied else model, training={"epochs": 0.1})
+    options = {"model": str(model), "head": {"kind": "generate"}}
+    foreseen = adapted(validate(METHODS.load(method).config, options, method), len(LABELS), "float32")
+    assert foreseen.trainable_parameters == found.facts["trainable_parameters"]

@@ -99,7 +99,7 @@ def default_pooling(pretrained: Pretrained) -> Pooling:
 
 
 def build_head(
-    pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setting: Setting, adaptation: Adaptation
+    pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setting: Setting, adaptation: Adaptation = "none"
 ) -> Head:
     """The head that the config asks for, initialised by the ``init`` stream.
 
