@@ -111,6 +111,8 @@ def test_predict_refuses_since_it_promises_a_label_for_every_text(tmp_path: Path
     options = {"head": "generate"}
     with pytest.raises(ConfigError, match="`predict` promises one for each"):
         TextClassifier("zero_shot", str(model), options=options).fit(TEXTS * 4, ["a", "b", "a", "b", "a"] * 4)
+    with pytest.raises(ConfigError, match="`predict` promises one for each"):
+        TextClassifier("lora", str(model), options=options).fit(TEXTS * 4, ["a", "b", "a", "b", "a"] * 4)
 
 
 def test_verbalizers_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from adjudge.core.types import Encoded
 from adjudge.experiment.dry_adapt import adapted
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.engine import Engine
-from adjudge.models.heads import AnswerHead
+from adjudge.models.heads import WritingHead
 from adjudge.models.network import Network
 from adjudge.models.readout import Readout, Scaling
 from adjudge.models.storage import load_classifier
@@ -83,7 +83,7 @@ def test_losses_and_gradients_are_those_of_plain_supervised_fine_tuning(
     if tied:
         model.lm_head.weight = reference.get_input_embeddings().weight  # type: ignore[operator]
     own: Any = trunk.get_input_embeddings().weight if tied else nn.Parameter(model.lm_head.weight.detach().clone())  # type: ignore[operator]
-    head = AnswerHead(Readout(own), build_trie(WORDS, 2), ANSWERS, learns=own, shared=tied)
+    head = WritingHead(Readout(own), build_trie(WORDS, 2), ANSWERS, learns=own, shared=tied)
     network = Network(Engine(trunk, causal=True), head, PREFIX)
     assert network.engine.path == "packed"
     assert ("head.output" in network.trainable()) == (not tied)
@@ -108,7 +108,7 @@ def test_bias_scale_and_cap_of_the_head_are_used(folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(90, 32, generator=generator), torch.randn(90, generator=generator)
     readout = Readout(weight, bias, Scaling(0.5, 3.0))
-    head = AnswerHead(readout, build_trie(WORDS, 2), ANSWERS)
+    head = WritingHead(readout, build_trie(WORDS, 2), ANSWERS)
     network = Network(
         Engine(load_trunk(model_folder("llama", folder / "cap"), torch.float32), causal=True), head, PREFIX
     )
@@ -116,7 +116,7 @@ def test_bias_scale_and_cap_of_the_head_are_used(folder: Path) -> None:
     states = network.engine.states(row, PREFIX)
     scores = 3.0 * torch.tanh(0.5 * (states.hidden[states.answer] @ weight.T + bias) / 3.0)
     expected = -scores.log_softmax(dim=-1)[0, 80]
-    network.head = AnswerHead(readout, build_trie(WORDS, 2), ((80,),))
+    network.head = WritingHead(readout, build_trie(WORDS, 2), ((80,),))
     torch.testing.assert_close(network.answer_losses(row, torch.tensor([0]))[0][0], expected)
     network.head = head
     torch.testing.assert_close(network.logits(row), head.closed()(network.states(row)))

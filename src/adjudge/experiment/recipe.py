@@ -326,6 +326,8 @@ def _with_option(method: dict[str, Any], path: Sequence[str], value: Any) -> dic
     if len(path) == 1:
         return {**method, path[0]: value}
     inner = method.get(path[0])
+    if isinstance(inner, str):
+        inner = {"kind": inner}  # a head may be written as its kind alone
     return {**method, path[0]: _with_option(inner if isinstance(inner, dict) else {}, path[1:], value)}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.heads import AnswerHead
+from adjudge.models.heads import WritingHead
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.storage import load_classifier
 
@@ -35,7 +35,7 @@ def start_from(classifier: NeuralClassifier, folder: Path) -> None:
         raise ConfigError(problems)
     with torch.no_grad():
         head = classifier.network.head
-        if not isinstance(head, AnswerHead):
+        if not isinstance(head, WritingHead):
             for name, parameter in head.named_parameters():
                 parameter.copy_(saved.network.head.get_parameter(name))
         elif head.output is not None and saved.writer is not None:
@@ -51,7 +51,7 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         ("the method adapts", new.adaptation, saved.adaptation),
         ("the base model is", new.base.name, saved.base.name),
         ("the labels are", new.labels, saved.labels),
-        ("the head writes", isinstance(new.network.head, AnswerHead), saved.writer is not None),
+        ("the head writes", isinstance(new.network.head, WritingHead), saved.writer is not None),
     ]
     found = [
         f"{what} {mine!r} in the recipe, {theirs!r} in the run" for what, mine, theirs in compared if mine != theirs
@@ -61,7 +61,7 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
     if found:
         return found
     # What writes is the trunk's or the model's own, and has its form.
-    parts = ("trunk",) if isinstance(new.network.head, AnswerHead) else ("trunk", "head")
+    parts = ("trunk",) if isinstance(new.network.head, WritingHead) else ("trunk", "head")
     for part, mine, theirs in zip(parts, new.network.modules, saved.network.modules, strict=False):
         shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (mine, theirs)]
         different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adjudge.core.config import StrictModel
 from adjudge.core.errors import ConfigError
@@ -18,8 +18,8 @@ from adjudge.methods.continuing import start_from
 from adjudge.methods.contract import Fitted, Setting
 from adjudge.methods.curriculum import difficulty
 from adjudge.methods.targets import label_indices
-from adjudge.methods.writing import answer_head, decide_by_reply, give_writer, refuse_other_losses, settle
-from adjudge.models.heads import AnswerHead, Head, LabelHead, Pooling, ScoreHead
+from adjudge.methods.writing import decide_by_reply, give_writer, refuse_other_losses, settle, writing_head
+from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead, WritingHead
 from adjudge.models.loading import Pretrained
 from adjudge.models.lookup import keep_gradients
 from adjudge.models.lowrank import round_frozen
@@ -43,7 +43,7 @@ Normalisation = Literal["none", "tokens", "characters"]
 
 
 class HeadConfig(StrictModel):
-    """How the answer is read off the model."""
+    """How the answer is read off the model. A plain string in YAML is its ``kind``."""
 
     kind: HeadKind = Field(
         "score", description="score: a linear layer; label: the label words' rows; generate: free text"
@@ -53,6 +53,11 @@ class HeadConfig(StrictModel):
     train_label_rows: bool = Field(False, description="whether the label words' rows learn too")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the pooled state, score head only")
     bias: bool = Field(True, description="whether the score layer adds a constant to each label")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
 
 def choose_prompt(
@@ -110,7 +115,7 @@ def build_head(
     if config.kind == "label":
         return label_head(pretrained, prompt, trainable=config.train_label_rows)
     if config.kind == "generate":
-        return answer_head(pretrained, answer_readout(pretrained, prompt), prompt, adaptation)
+        return writing_head(pretrained, answer_readout(pretrained, prompt), prompt, adaptation)
     pooling = config.pooling or default_pooling(pretrained)
     with seeded_torch(setting.seed, "init"):
         head = ScoreHead(
@@ -258,10 +263,10 @@ def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted
         start_from(first, setting.start)
     heads = [pupil.classifier.network.head for pupil in pupils]
     for pupil, head in zip(pupils, heads, strict=True):
-        if isinstance(head, AnswerHead):
+        if isinstance(head, WritingHead):
             refuse_other_losses(config.loss, pupil.setting)
             give_writer(pupil.classifier, pupil.setting)
-    if not any(isinstance(head, AnswerHead) and head.shares_table for head in heads):
+    if not any(isinstance(head, WritingHead) and head.shares_table for head in heads):
         keep_gradients(first.network.engine.trunk)  # else the gradient of all words is added to the tokens'
     network = joined([pupil.classifier.network for pupil in pupils])
     trainer = Trainer(

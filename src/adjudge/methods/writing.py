@@ -13,7 +13,7 @@ from adjudge.core.types import Encoded, IntArray
 from adjudge.evaluate.metrics import NO_ANSWER
 from adjudge.methods.contract import Setting
 from adjudge.models.generation import EXTRA_TOKENS, Writer
-from adjudge.models.heads import AnswerHead
+from adjudge.models.heads import WritingHead
 from adjudge.models.loading import Pretrained
 from adjudge.models.neural import Adaptation, NeuralClassifier
 from adjudge.models.precision import default_device
@@ -30,7 +30,7 @@ def reply_writer(readout: Readout, prompt: Prompt, setting: Setting) -> Writer:
     return Writer(readout.to(default_device()), longest + EXTRA_TOKENS)
 
 
-def answer_head(pretrained: Pretrained, readout: Readout, prompt: Prompt, adaptation: Adaptation) -> AnswerHead:
+def writing_head(pretrained: Pretrained, readout: Readout, prompt: Prompt, adaptation: Adaptation) -> WritingHead:
     """The language-model head that an adapted trunk learns to write with.
 
     Adapters leave it as it is. Where every weight of the trunk learns, so does the head: as the token table's, where
@@ -57,11 +57,11 @@ def answer_head(pretrained: Pretrained, readout: Readout, prompt: Prompt, adapta
     answers = [(*ids, *end) for ids in prompt.answer_ids]
     trie = build_trie(prompt.answer_ids, end_id)
     if adaptation != "full":
-        return AnswerHead(readout, trie, answers)
+        return WritingHead(readout, trie, answers)
     table = trunk.get_input_embeddings().weight
     if table.data_ptr() == readout.weight.data_ptr():
-        return AnswerHead(readout, trie, answers, learns=table, shared=True)
-    return AnswerHead(readout, trie, answers, learns=nn.Parameter(readout.weight.clone()))
+        return WritingHead(readout, trie, answers, learns=table, shared=True)
+    return WritingHead(readout, trie, answers, learns=nn.Parameter(readout.weight.clone()))
 
 
 def refuse_other_losses(loss: LossConfig, setting: Setting) -> None:
@@ -87,7 +87,7 @@ def refuse_other_losses(loss: LossConfig, setting: Setting) -> None:
 
 def give_writer(classifier: NeuralClassifier, setting: Setting) -> None:
     """Let a classifier write its replies, while it learns to as well: its writer follows the weights."""
-    if isinstance(classifier.network.head, AnswerHead):
+    if isinstance(classifier.network.head, WritingHead):
         classifier.writer = reply_writer(classifier.network.head.written(), classifier.prompt, setting)
 
 
@@ -110,7 +110,7 @@ def decide_by_reply(classifier: NeuralClassifier) -> Callable[[Sequence[Encoded]
 def settle(classifier: NeuralClassifier) -> dict[str, Any]:
     """Give a classifier that has learnt to write the head that scores its closed set; facts for run.json."""
     head = classifier.network.head
-    if not isinstance(head, AnswerHead) or classifier.writer is None:
+    if not isinstance(head, WritingHead) or classifier.writer is None:
         return {}
     classifier.network.head = head.closed().to(classifier.network.device)
     return {"generation": {"max_new_tokens": classifier.writer.max_new_tokens}}

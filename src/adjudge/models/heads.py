@@ -117,7 +117,7 @@ class LabelHead(nn.Module):
         return total if self.lengths is None else total / total.new_tensor(self.lengths)
 
 
-class AnswerHead(nn.Module):
+class WritingHead(nn.Module):
     """A language-model head while a trunk learns to write the label words.
 
     What is learnt from is the likelihood of the right label's words, and of the token that ends the answer, under the
@@ -250,4 +250,4 @@ def _membership(groups: Sequence[tuple[int, ...]], n_labels: int) -> torch.Tenso
     return table
 
 
-Head = ScoreHead | LabelHead | AnswerHead | JointHead
+Head = ScoreHead | LabelHead | WritingHead | JointHead

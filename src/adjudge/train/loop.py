@@ -19,7 +19,7 @@ from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import Advance, Log, Progress
 from adjudge.core.seeds import stream_generator
 from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.models.heads import AnswerHead
+from adjudge.models.heads import WritingHead
 from adjudge.models.lookup import clear_gradients
 from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
@@ -234,7 +234,7 @@ class _Course:
     def _part_loss(self, lesson: Lesson, part: Sequence[int], loss: RowLoss) -> torch.Tensor:
         """Sum of the rows' weighted losses; two passes with different dropout where R-Drop wants them."""
         network, rows, targets = lesson.network, [lesson.train.encoded[i] for i in part], _targets(lesson, part)
-        if isinstance(network.head, AnswerHead):
+        if isinstance(network.head, WritingHead):
             losses, tokens = network.answer_losses(rows, targets, loss.config.label_smoothing)
             self.done.tokens += tokens
             return (loss.weights(targets) * losses).sum()
