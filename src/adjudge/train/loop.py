@@ -89,7 +89,7 @@ class Trainer:
         for lesson in lessons:
             for name, rows in (("train", lesson.train), ("validation", lesson.validation)):
                 if not len(rows):
-                    what = f"{lesson.name}: {name}" if lesson.name else name
+                    what = f"{lesson.name}: {name}" if len(lessons) > 1 else name
                     raise DataError(
                         f"{what} has no rows; training needs some, and some to choose the best checkpoint on"
                     )
