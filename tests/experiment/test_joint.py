@@ -67,8 +67,8 @@ def test_one_command_trains_once_and_leaves_a_run_for_each_task(
     runs = tmp_path / "runs"
     assert main(["run", str(recipe()), "--runs", str(runs)]) == 0
     shown = capsys.readouterr()
-    assert "both-reviews" in shown.out
-    assert "both-shops" in shown.out
+    assert "both-reviews/lora-llama-s0-" in shown.out
+    assert "both-shops/lora-llama-s0-" in shown.out
     (reviews,), (shops,) = ([Run(path.parent) for path in runs.glob(f"both-{name}/*/run.json")] for name in NAMES)
     records = [run.record() for run in (reviews, shops)]
     assert [record["task"]["labels"] for record in records] == [["neg", "pos"], ["north", "south"]]

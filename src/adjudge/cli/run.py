@@ -117,17 +117,21 @@ class _Announcer:
 def show_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print one row for each run: how it ended, its test (or validation) scores and its costs."""
     columns = ("run", "status", "accuracy", "macro-F1", "train", "prediction, 1,000 rows")
+    folders = _folders(outcomes)
+    shown = [
+        outcome.planned.name if len(folders) == 1 else f"{outcome.folder.parent.name}/{outcome.planned.name}"
+        for outcome in outcomes
+    ]
     rows = [
         (
-            escape(outcome.planned.name),
+            escape(name),
             f"[{STYLES[outcome.status]}]{outcome.status}[/]",
             *(("–",) * 4 if outcome.status == "failed" else _numbers(outcome)),
         )
-        for outcome in outcomes
+        for name, outcome in zip(shown, outcomes, strict=True)
     ]
-    names = max((len(outcome.planned.name) for outcome in outcomes), default=0)
-    print_table(console, columns, rows, numbers=columns[2:], widths={"run": names})
-    for folder in _folders(outcomes):
+    print_table(console, columns, rows, numbers=columns[2:], widths={"run": max(map(len, shown), default=0)})
+    for folder in folders:
         console.print(f"[dim]runs: {escape(str(folder))}/[/]", soft_wrap=True)
 
 
