@@ -43,11 +43,16 @@ PROBES = [
 MODELS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "embedding": [("bert", {}), ("llama", {})],
     "few_shot": [("llama", {}), ("llama", {"scoring_space": "vocabulary"})],
-    "full": [("bert", {}), ("llama", {"head": "score"})],
+    "full": [("bert", {}), ("llama", {"head": "score"}), ("llama", {"head": "generate"})],
     "bitfit": [("llama", {}), ("bert", {})],
     "prefix": [("llama", {}), ("bert", {})],
     "prompt": [("llama", {}), ("bert", {})],
-    "lora": [("llama", {"head": "label"}), ("llama", {"head": "score"}), ("bert", {"head": "score"})],
+    "lora": [
+        ("llama", {"head": "label"}),
+        ("llama", {"head": "score"}),
+        ("llama", {"head": "generate"}),
+        ("bert", {"head": "score"}),
+    ],
 }
 TINY: dict[str, Any] = {
     "rank": 2,
@@ -132,6 +137,8 @@ class Bench:
         fields = method.config.model_fields
         options = {name: value for name, value in TINY.items() if name in fields}
         options |= {name: {"kind": value} if name == "head" else value for name, value in case.options.items()}
+        if case.options.get("head") == "generate":  # no layer on the states, so the trunk's dropout is on
+            options["training"] = {**TINY["training"], "loss": {"dropout": 0.1}}
         if "model" in fields:
             architecture = case.architecture or "llama"
             folder = self.root / "models" / architecture

@@ -187,3 +187,22 @@ def test_it_can_be_planned_by_shape_and_by_a_probe(
     (by_shape,), (by_probe,) = estimate_recipe(recipe), estimate_recipe(recipe, probe=True)
     assert by_shape.trainable_parameters == by_probe.trainable_parameters == 0
     assert bool(asked) == (head == "generate")  # writing is part of what the probe times
+
+
+@pytest.mark.usefixtures("stub")
+def test_a_trained_method_counts_them_too_and_is_validated_by_its_replies(
+    recipe_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    training = {"epochs": 1.0, "batch_size": 16, "evaluations_per_epoch": 1}
+    lora = {"kind": "lora", "model": str(tiny_llama(tmp_path / "llama")), "head": "generate", "precision": "float32"}
+    loaded = load_recipe(recipe_file(rows=80, methods=[{**lora, "rank": 2, "training": training}]))
+    (outcome,) = run_recipe(loaded, runs=tmp_path / "runs")
+    assert outcome.error is None
+    run = Run(outcome.folder)
+    table = run.predictions("validation")
+    assert set(table["parse_status"]) == {"parsed", "unparsed"}
+    found = run.metrics()["validation"]
+    assert found["unparsed"] == table["predicted"].null_count() > 0
+    (evaluation,) = [event for event in run.log() if event["event"] == "evaluation"]
+    assert evaluation["macro_f1"] == pytest.approx(found["macro_f1"])
+    assert evaluation["accuracy"] == pytest.approx(found["accuracy"])

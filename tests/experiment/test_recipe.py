@@ -178,6 +178,16 @@ def test_models_are_named_without_folders(tmp_path):
     assert model_name(str(Path("./here/model"))) in {"model", "here/model"}
 
 
+def test_a_head_may_be_written_as_its_kind_alone(recipe_file):
+    methods = [{"kind": "lora", "head": "label"}, {"kind": "lora", "head": {"kind": "label"}, "rank": 4}]
+    overrides = ["method.head.train_label_rows=true"]
+    short, long = load_recipe(recipe_file(methods=methods), overrides=overrides).methods
+    assert short.options.head == long.options.head
+    assert (short.options.head.kind, short.options.head.train_label_rows) == ("label", True)
+    with pytest.raises(ConfigError, match="'generate'"):
+        load_recipe(recipe_file(methods=[{"kind": "lora", "head": "words"}]))
+
+
 def test_overrides_find_options_inside_the_methods_own_configs(recipe_file):
     file = recipe_file(methods=[{"kind": "full"}, {"kind": "lora", "training": {"batch_size": 4}}, {"kind": "tfidf"}])
     loaded = load_recipe(file, overrides=["method.learning_rate=1e-4", "method.rank=2", "methods.0.max_tokens=32"])

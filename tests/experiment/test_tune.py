@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from adjudge.core.config import read_yaml
-from adjudge.core.errors import ConfigError, MissingExtraError, WorkError
+from adjudge.core.errors import ConfigError, DataError, MissingExtraError, WorkError
 from adjudge.core.studies import StudyRecord, TrialRecord
 from adjudge.experiment import tune
 from adjudge.experiment.recipe import load_recipe
+from adjudge.experiment.runner import run_recipe
 from adjudge.experiment.tune import Search, targets, tune_recipe
 from adjudge.experiment.tuned_recipe import write_tuned
 from adjudge.methods import METHODS, Method
@@ -75,6 +76,20 @@ def test_the_test_split_is_neither_read_nor_predicted(studied, tmp_path) -> None
     data = {"train": "../reviews.csv", "test": "../there-is-no-such-file.csv"}
     _, (study,) = studied([TFIDF], trials=2, data=data)
     assert study.best is not None
+
+
+def test_the_gate_stops_a_search_where_it_would_stop_a_run(studied, tmp_path) -> None:
+    data = {"train": "../reviews.csv", "validation": "../reviews.csv"}
+    with pytest.raises(DataError) as stopped:
+        studied([TFIDF], data=data)
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(DataError) as run:
+        run_recipe(load_recipe(tmp_path / "recipes" / "reviews.yaml"), runs=tmp_path / "runs")
+    assert str(stopped.value).splitlines()[0] == str(run.value).splitlines()[0]
+    assert "accept: [" in str(stopped.value)
+    code = str(stopped.value).partition("accept: [")[2].partition("]")[0]
+    _, (study,) = studied([TFIDF], trials=1, data={**data, "accept": code.split(", ")})
+    assert study.best == 0
 
 
 class _Scripted:

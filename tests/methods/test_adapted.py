@@ -213,3 +213,42 @@ def test_a_target_without_learning_weights_is_refused_with_its_share(models: dic
     config = METHODS.load("lora").config(model=str(models["llama"]))
     with pytest.raises(ConfigError, match=r"1 of 2 targets \(\d+% of the weights\) would learn nothing.*layers.1.mlp"):
         fit_adapted(TRAIN, VALIDATION, config, Setting(Task(name="t"), LABELS), half)
+
+
+def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
+    return fitted.classifier.network.trainable()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(("method", "architecture"), [("lora", "llama"), ("full", "bert"), ("prompt", "llama")])
+def test_dropout_of_the_trunk_changes_the_steps_and_is_recorded(
+    method: str, architecture: str, models: dict[str, Path]
+) -> None:
+    def run(**loss: float) -> Fitted:
+        head = {"kind": "score", "dropout": 0.0}
+        return fit(method, models[architecture], head=head, training={"loss": loss})
+
+    dropped, none, again = run(dropout=0.4), run(dropout=0.0), run(dropout=0.0)
+    for name, weight in weights(none).items():
+        torch.testing.assert_close(weight, weights(again)[name], rtol=0, atol=0)
+    assert any(not torch.equal(weight, weights(none)[name]) for name, weight in weights(dropped).items())
+    assert set(dropped.facts["dropout"].values()) == {0.4}
+    assert set(none.facts["dropout"].values()) == {0.0}
+    own = run()
+    assert own.facts["dropout"] == dict.fromkeys(none.facts["dropout"], 0.1 if architecture == "bert" else 0.0)
+    only = run(attention_dropout=0.3).facts["dropout"]
+    assert {rate for name, rate in only.items() if name.startswith("att")} == {0.3}
+
+
+def test_dropout_of_a_lora_trunk_leaves_the_layers_fused(models: dict[str, Path]) -> None:
+    def layers(**options: Any) -> set[str]:
+        fitted = fit("lora", models["llama"], **options)
+        modules = fitted.classifier.network.engine.trunk.modules()  # type: ignore[attr-defined]
+        return {type(module).__name__ for module in modules}
+
+    assert "LowRankLinear" in layers(training={"loss": {"dropout": 0.2}})
+    assert "LowRankLinear" not in layers(dropout=0.2)
+
+
+def test_dropout_of_a_trunk_that_learns_nothing_is_refused(models: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="with 'linear_probe' the trunk learns nothing"):
+        fit("linear_probe", models["llama"], training={"loss": {"dropout": 0.1}})

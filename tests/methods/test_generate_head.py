@@ -57,7 +57,7 @@ def test_a_reply_that_was_cut_off_is_not_read(tmp_path: Path, monkeypatch: pytes
     """What stands there happens to be a label, but the model was not done."""
     task = Task(name="t", labels={"good": LabelInfo(verbalizer="uvw"), "bad": LabelInfo(verbalizer="xy")})
     assert written(" uvw", tmp_path / "whole", task=task)[0] == Reply(" uvw", "good")
-    monkeypatch.setattr("adjudge.methods.scoring.EXTRA_TOKENS", 0)
+    monkeypatch.setattr("adjudge.methods.writing.EXTRA_TOKENS", 0)
     assert written(" uvw", tmp_path / "cut", task=task)[0] == Reply(" uvw", None)
 
 
@@ -111,6 +111,8 @@ def test_predict_refuses_since_it_promises_a_label_for_every_text(tmp_path: Path
     options = {"head": "generate"}
     with pytest.raises(ConfigError, match="`predict` promises one for each"):
         TextClassifier("zero_shot", str(model), options=options).fit(TEXTS * 4, ["a", "b", "a", "b", "a"] * 4)
+    with pytest.raises(ConfigError, match="`predict` promises one for each"):
+        TextClassifier("lora", str(model), options=options).fit(TEXTS * 4, ["a", "b", "a", "b", "a"] * 4)
 
 
 def test_verbalizers_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:

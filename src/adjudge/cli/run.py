@@ -13,8 +13,10 @@ from rich.markup import escape
 
 from adjudge.cli.progress import Bars, Lines, progress
 from adjudge.cli.screen import complain, duration, notices, print_table, results
+from adjudge.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adjudge.experiment.joint import JointRecipe
     from adjudge.experiment.recipe import LoadedRecipe
     from adjudge.experiment.runner import Outcome, RunEvent
 
@@ -49,9 +51,11 @@ def run(
     ] = None,
 ) -> int:
     """Run a recipe: check the data once, then fit, predict, save and verify every method × model × seed."""
+    from adjudge.experiment.joint import is_joint, load_joint
     from adjudge.experiment.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides=with_model(settings, model), data_root=data)
+    load = load_joint if is_joint(recipe) else load_recipe
+    loaded = load(recipe, overrides=with_model(settings, model), data_root=data)
     outcomes = execute(loaded, runs, resume=resume, start=start)
     show_outcomes(outcomes, results())
     if start is not None:
@@ -60,7 +64,8 @@ def run(
     for outcome in failed:
         complain(f"{outcome.planned.name}: {outcome.error}")
     if len(failed) < len(outcomes):
-        notices().print(f"[dim]next: adjudge compare {escape(str(runs / loaded.name))} --report report.html[/]")
+        for folder in _folders(outcomes):
+            notices().print(f"[dim]next: adjudge compare {escape(str(folder))} --report report.html[/]")
     return 1 if failed else 0
 
 
@@ -70,11 +75,22 @@ def with_model(settings: Sequence[str] | None, model: str | None) -> list[str]:
     return [*(settings or []), *chosen]
 
 
-def execute(loaded: LoadedRecipe, runs: Path, *, resume: bool = False, start: Path | None = None) -> list[Outcome]:
-    """Run a recipe with progress on standard error."""
+def execute(
+    loaded: LoadedRecipe | JointRecipe, runs: Path, *, resume: bool = False, start: Path | None = None
+) -> list[Outcome]:
+    """Run a recipe, of one task or several, with progress on standard error.
+
+    Raises:
+        ConfigError: a recipe of several tasks with a run to start from.
+    """
+    from adjudge.experiment.joint import JointRecipe, run_joint
     from adjudge.experiment.runner import run_recipe
 
+    if isinstance(loaded, JointRecipe) and start is not None:
+        raise ConfigError(f"--from {start}: {loaded.path} has several tasks, and a run is of one; give one `task`")
     with progress() as shown:
+        if isinstance(loaded, JointRecipe):
+            return run_joint(loaded, runs=runs, progress=shown, on_event=_Announcer(shown), resume=resume)
         return run_recipe(loaded, runs=runs, progress=shown, on_event=_Announcer(shown), resume=resume, start=start)
 
 
@@ -101,18 +117,27 @@ class _Announcer:
 def show_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print one row for each run: how it ended, its test (or validation) scores and its costs."""
     columns = ("run", "status", "accuracy", "macro-F1", "train", "prediction, 1,000 rows")
+    folders = _folders(outcomes)
+    shown = [
+        outcome.planned.name if len(folders) == 1 else f"{outcome.folder.parent.name}/{outcome.planned.name}"
+        for outcome in outcomes
+    ]
     rows = [
         (
-            escape(outcome.planned.name),
+            escape(name),
             f"[{STYLES[outcome.status]}]{outcome.status}[/]",
             *(("–",) * 4 if outcome.status == "failed" else _numbers(outcome)),
         )
-        for outcome in outcomes
+        for name, outcome in zip(shown, outcomes, strict=True)
     ]
-    names = max((len(outcome.planned.name) for outcome in outcomes), default=0)
-    print_table(console, columns, rows, numbers=columns[2:], widths={"run": names})
-    if outcomes:
-        console.print(f"[dim]runs: {escape(str(outcomes[0].folder.parent))}/[/]", soft_wrap=True)
+    print_table(console, columns, rows, numbers=columns[2:], widths={"run": max(map(len, shown), default=0)})
+    for folder in folders:
+        console.print(f"[dim]runs: {escape(str(folder))}/[/]", soft_wrap=True)
+
+
+def _folders(outcomes: Sequence[Outcome]) -> list[Path]:
+    """Where the runs are: one folder, or one for each task."""
+    return list(dict.fromkeys(outcome.folder.parent for outcome in outcomes))
 
 
 def show_forgetting(outcomes: Sequence[Outcome], console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Stream = Literal["init", "order", "dropout", "shots", "sample", "split", "fold", "bootstrap"]
+Stream = Literal["init", "order", "mixing", "dropout", "shots", "sample", "split", "fold", "bootstrap"]
 STREAMS: tuple[str, ...] = get_args(Stream)
 
 

@@ -13,6 +13,7 @@ from adjudge.methods.neural import HeadConfig
 from adjudge.models.adapters import add_lora, linear_layers, resolve_targets
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.injected import add_adalora
+from adjudge.models.dropout import set_dropout
 from adjudge.models.footprint import dry_trunk
 from adjudge.models.loading import load_config, locate, model_kind
 from adjudge.models.lowrank import fuse_lora, round_frozen
@@ -95,6 +96,9 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
     """
     shape = find_shape(options.model)
     config = shape.config() if shape is not None else load_config(locate(options.model))
+    loss = options.training.loss if hasattr(options, "training") else None
+    if loss is not None:
+        set_dropout(config, loss.dropout, loss.attention_dropout)
     adapt, notes = _adaptation(options)
 
     def apply(trunk: nn.Module) -> None:
@@ -109,7 +113,7 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
         config=config,
         apply=apply,
         trunk=trunk,
-        head_parameters=_head_parameters(options, config, n_labels),
+        head_parameters=_head_parameters(options, config, n_labels, tied=tied),
         output_parameters=0 if tied else int(config.vocab_size) * int(config.hidden_size),
         added_parameters=_added(options, config),
         quantized=options.kind == "qlora",
@@ -118,9 +122,11 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
     )
 
 
-def _head_parameters(options: Any, config: Any, n_labels: int) -> int:
+def _head_parameters(options: Any, config: Any, n_labels: int, *, tied: bool) -> int:
     """Trained weights of the head; frozen copies of label words' rows are next to nothing."""
     head = getattr(options, "head", None)
+    if isinstance(head, HeadConfig) and head.kind == "generate":
+        return 0 if tied or options.kind != "full" else int(config.vocab_size) * int(config.hidden_size)
     trains = isinstance(head, HeadConfig) and (head.kind == "score" or head.train_label_rows)
     learns = options.kind == "linear_probe" or trains
     return n_labels * (int(config.hidden_size) + 1) if learns else 0

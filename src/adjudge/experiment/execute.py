@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # Facts that have a place of their own in run.json.
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
+FitTask = Callable[[Setting], Fitted]
+"""Fits to data that it knows; what surrounds the fit is told. A fact ``train_seconds`` says what it took."""
 # Folders of an absolute path, but neither a URL nor "and/or".
 _PATH = re.compile(r"(?<![\w/:.~])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\":;,]+[\\/])+")
 
@@ -72,7 +74,13 @@ class Inputs:
 
 
 def execute(
-    planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress, *, resume: bool = False
+    planned: PlannedRun,
+    inputs: Inputs,
+    folder: Path,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    fit: FitTask | None = None,
 ) -> str | None:
     """Do one run in an empty folder, or go on with one. ``status: complete`` is written when all else is on disk.
 
@@ -82,6 +90,7 @@ def execute(
         folder: where it goes.
         progress: where to show how far the work is.
         resume: whether the folder holds a checkpoint to go on from.
+        fit: fits in place of the planned method.
 
     Returns:
         None, or why the run failed (its record and its log say so too).
@@ -99,7 +108,7 @@ def execute(
         with RunLog(folder / "log.jsonl", since) as log:
             try:
                 with PeakMemory() as memory:
-                    _work(planned, inputs, run, record, log, progress)
+                    _work(fit or _method(planned, inputs), inputs, run, record, log, progress)
                 record["cost"]["peak_memory_bytes"] = memory.peak_bytes
                 record["facts"]["memory_at_start_bytes"] = memory.start_bytes
             except BaseException:
@@ -168,14 +177,13 @@ def split_records(inputs: Inputs) -> dict[str, dict[str, Any]]:
     }
 
 
-def _work(
-    planned: PlannedRun, inputs: Inputs, run: Run, record: dict[str, Any], log: RunLog, progress: Progress
-) -> None:
+def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: RunLog, progress: Progress) -> None:
     write_json(run.path / "check.json", inputs.check)
     began = time.perf_counter()
     checkpoints = Checkpoints(run.path / CHECKPOINT, inputs.recipe.recipe.checkpoint_seconds, log)
-    fitted = _fit(planned, inputs, checkpoints, log, progress)
-    record["cost"] = {"train_seconds": checkpoints.earlier_seconds + time.perf_counter() - began}
+    fitted = fit(_setting(record["seed"], inputs, checkpoints, log, progress))
+    spent = checkpoints.earlier_seconds + time.perf_counter() - began
+    record["cost"] = {"train_seconds": fitted.facts.pop("train_seconds", spent)}
     _take_facts(record, fitted)
     classifier = fitted.classifier
     log.note("fitted")
@@ -203,11 +211,16 @@ def _work(
     write_json(run.path / "metrics.json", evaluate_run(run))
 
 
-def _fit(planned: PlannedRun, inputs: Inputs, checkpoints: Checkpoints, log: RunLog, progress: Progress) -> Fitted:
-    setting = Setting(
+def _method(planned: PlannedRun, inputs: Inputs) -> FitTask:
+    method = METHODS.load(planned.method)
+    return lambda setting: method.fit(inputs.train, inputs.validation, planned.options, setting)
+
+
+def _setting(seed: int, inputs: Inputs, checkpoints: Checkpoints, log: RunLog, progress: Progress) -> Setting:
+    return Setting(
         task=inputs.recipe.task,
         labels=inputs.labels,
-        seed=planned.seed,
+        seed=seed,
         cache=inputs.cache,
         max_seconds=inputs.recipe.recipe.budget.max_train_seconds,
         checkpoints=checkpoints,
@@ -215,7 +228,6 @@ def _fit(planned: PlannedRun, inputs: Inputs, checkpoints: Checkpoints, log: Run
         progress=progress,
         log=log,
     )
-    return METHODS.load(planned.method).fit(inputs.train, inputs.validation, planned.options, setting)
 
 
 def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:

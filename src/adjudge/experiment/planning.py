@@ -11,7 +11,7 @@ from adjudge.experiment.estimate import Estimate, estimate_run
 from adjudge.experiment.execute import Inputs
 from adjudge.experiment.probe import probe_run
 from adjudge.experiment.recipe import LoadedRecipe, plan
-from adjudge.experiment.runner import labelled, within_budget
+from adjudge.experiment.runner import gate, labelled, token_counter, within_budget
 
 
 def estimate_recipe(recipe: LoadedRecipe, *, probe: bool = False, progress: Progress | None = None) -> list[Estimate]:
@@ -39,17 +39,21 @@ def estimate_recipe(recipe: LoadedRecipe, *, probe: bool = False, progress: Prog
     return found
 
 
-def read_inputs(recipe: LoadedRecipe, *, test: bool = True, split_file: Path | None = None) -> Inputs:
-    """A recipe's data as its runs will see it, without the gate.
+def read_inputs(
+    recipe: LoadedRecipe, *, test: bool = True, split_file: Path | None = None, gated: Progress | None = None
+) -> Inputs:
+    """A recipe's data as its runs will see it.
 
     Args:
         recipe: as `load_recipe` gives it.
         test: whether to keep the test split. Without it a test file of its own is not even read; a test split that is
             made from train's rows is made and dropped, so that train and validation are those of the runs.
         split_file: where made splits are kept; default: nothing is written.
+        gated: where the data gate draws its bars; default: it does not run.
 
     Raises:
-        DataError: the data cannot be read, or has no validation rows.
+        DataError: the data cannot be read, has no validation rows, or the gate stops it as it would stop a run.
+        ModelNotFoundError: the gate counts by a model's tokens, and it cannot be had.
     """
     data = recipe.data
     if not test and data.test is not None:
@@ -66,6 +70,8 @@ def read_inputs(recipe: LoadedRecipe, *, test: bool = True, split_file: Path | N
         )
     labels = label_set(recipe.task, splits["train"])
     validate_labels(splits, labels, recipe.task.problem)
+    if gated is not None:
+        gate(splits, labels, recipe, token_counter(plan(recipe)), gated)
     return Inputs(
         recipe=recipe,
         labels=tuple(labels),

@@ -96,6 +96,7 @@ class LoadedRecipe:
         base: the folder that relative data paths start from.
         methods: every method × model, options validated.
         path: the recipe file.
+        joint: the tasks that are learnt together, this one among them, and how they are mixed; JSON-ready, or None.
     """
 
     recipe: Recipe
@@ -104,6 +105,7 @@ class LoadedRecipe:
     base: Path
     methods: tuple[MethodPlan, ...]
     path: Path
+    joint: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -155,6 +157,21 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = (), data_root: Path | 
         ConfigError: every problem of the recipe, the task and the methods in one message.
     """
     raw: dict[str, Any] = {"name": path.stem, **read_yaml(path)}
+    if "tasks" in raw:
+        raise ConfigError(
+            f"{path}: tasks: a recipe whose tasks are learnt together is for `adjudge run` alone; give one `task` here"
+        )
+    return resolve_recipe(raw, path, overrides=overrides, data_root=data_root)
+
+
+def resolve_recipe(
+    raw: dict[str, Any], path: Path, *, overrides: Sequence[str] = (), data_root: Path | None = None
+) -> LoadedRecipe:
+    """What `load_recipe` makes of a file's content.
+
+    Raises:
+        ConfigError: every problem of the recipe, the task and the methods in one message.
+    """
     problems: list[str] = []
     raw_task, task_where, task_folder = _raw_task(raw.get("task"), path, problems)
     data_folder = path.parent if raw.get("data") is not None else task_folder
@@ -188,11 +205,7 @@ def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[P
     Raises:
         ConfigError: two entries of the recipe are the same run.
     """
-    data: dict[str, Any] = {**recipe.data.model_dump(mode="json"), "files": _file_hashes(recipe)}
-    for role in ("train", "validation", "test"):
-        if data[role] is not None:
-            data[role]["path"] = source_name(data[role]["path"])
-    shaping = {key: value for key, value in data.items() if key != "accept"}
+    data, shaping = _data_config(recipe)
     runs: list[PlannedRun] = []
     for method in recipe.methods:
         for seed in method.seeds:
@@ -203,6 +216,8 @@ def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[P
             }
             if start is not None:
                 common["from"] = dict(start)
+            if recipe.joint is not None:
+                common["joint"] = recipe.joint
             if "model" in common["method"] and method.model is not None:
                 common["method"]["model"] = model_name(method.model)
             digest = hash_json({"task": recipe.task.hash(), "data": shaping, **common})
@@ -221,6 +236,20 @@ def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[P
             )
     _refuse_repeats(runs, recipe.path)
     return runs
+
+
+def identity(recipe: LoadedRecipe) -> dict[str, str]:
+    """What names a recipe's task with its data: equal hashes are the same task on the same rows."""
+    return {"name": recipe.task.name, "hash": hash_json({"task": recipe.task.hash(), "data": _data_config(recipe)[1]})}
+
+
+def _data_config(recipe: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The data of a resolved config, and what of it shapes the result."""
+    data: dict[str, Any] = {**recipe.data.model_dump(mode="json"), "files": _file_hashes(recipe)}
+    for role in ("train", "validation", "test"):
+        if data[role] is not None:
+            data[role]["path"] = source_name(data[role]["path"])
+    return data, {key: value for key, value in data.items() if key != "accept"}
 
 
 def source_name(path: str) -> str:
@@ -299,6 +328,8 @@ def _with_option(method: dict[str, Any], path: Sequence[str], value: Any) -> dic
     if len(path) == 1:
         return {**method, path[0]: value}
     inner = method.get(path[0])
+    if isinstance(inner, str):
+        inner = {"kind": inner}  # a head may be written as its kind alone
     return {**method, path[0]: _with_option(inner if isinstance(inner, dict) else {}, path[1:], value)}
 
 

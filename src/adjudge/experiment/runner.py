@@ -19,7 +19,7 @@ from adjudge.data.assign import draw
 from adjudge.data.gate import GateOptions, Report, check
 from adjudge.data.splits import label_set, load_splits, validate_labels
 from adjudge.experiment.continuing import StartingPoint, starting_point
-from adjudge.experiment.execute import Inputs, execute, split_records
+from adjudge.experiment.execute import FitTask, Inputs, execute, split_records
 from adjudge.experiment.lock import exclusive
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun, plan
 from adjudge.experiment.resume import can_resume, clear_checkpoint
@@ -103,23 +103,32 @@ def run_recipe(
     planned = plan(recipe, None if origin is None else origin.identity())
     if origin is not None:
         origin.require_plan(planned)
-    counter = _token_counter(planned)
+    counter = token_counter(planned)
     folder = runs / recipe.name
-    with _reserved(folder):
-        inputs = _load_inputs(recipe, folder, counter, origin, shown)
+    with reserved(folder):
+        inputs = load_inputs(recipe, folder, counter, origin, shown)
         outcomes = []
         for index, one in enumerate(planned, start=1):
             goes_on = resume and can_resume(folder / one.name)
             if on_event is not None:
                 on_event(RunEvent("start", one, index, len(planned), resumed=goes_on))
-            outcome = _one(one, inputs, folder / one.name, shown, resume=goes_on)
+            outcome = one_run(one, inputs, folder / one.name, shown, resume=goes_on)
             outcomes.append(outcome)
             if on_event is not None:
                 on_event(RunEvent(outcome.status, one, index, len(planned), outcome))
     return outcomes
 
 
-def _one(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress, *, resume: bool) -> Outcome:
+def one_run(
+    planned: PlannedRun,
+    inputs: Inputs,
+    folder: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+    fit: FitTask | None = None,
+) -> Outcome:
+    """Do a run that is not complete yet; for the arguments, see `execute`."""
     if (folder / "run.json").is_file():
         record = Run(folder).record()
         complete = record["status"] == "complete"
@@ -133,7 +142,7 @@ def _one(planned: PlannedRun, inputs: Inputs, folder: Path, progress: Progress, 
     try:
         if not resume:
             _move_aside(folder)
-        error = execute(planned, inputs, folder, progress, resume=resume)
+        error = execute(planned, inputs, folder, progress, resume=resume, fit=fit)
     except OSError as problem:
         error = f"{folder.name}: {problem.strerror or problem}"
     return Outcome(planned, folder, "failed" if error else "complete", error, time.perf_counter() - began)
@@ -168,7 +177,7 @@ def _move_aside(folder: Path) -> None:
 
 
 @contextmanager
-def _reserved(folder: Path) -> Iterator[None]:
+def reserved(folder: Path) -> Iterator[None]:
     """Make the recipe's run folder and hold it against a second process for the length of the block.
 
     Unusable input is found before the first run: a folder that was made for it goes away again.
@@ -196,8 +205,8 @@ def _reserved(folder: Path) -> Iterator[None]:
             raise
 
 
-def _load_inputs(
-    recipe: LoadedRecipe, folder: Path, counter: _Counter | None, origin: StartingPoint | None, progress: Progress
+def load_inputs(
+    recipe: LoadedRecipe, folder: Path, counter: Counter | None, origin: StartingPoint | None, progress: Progress
 ) -> Inputs:
     """Load, split, gate: once for all runs.
 
@@ -215,7 +224,7 @@ def _load_inputs(
     if origin is not None:
         labels = origin.require_labels(labels)
     validate_labels(splits, labels, recipe.task.problem)
-    report = _gate(splits, labels, recipe, counter, progress)
+    report = gate(splits, labels, recipe, counter, progress)
     found = {finding.code for finding in report.errors(())}
     return Inputs(
         recipe=recipe,
@@ -230,11 +239,11 @@ def _load_inputs(
     )
 
 
-def _gate(
+def gate(
     splits: dict[str, Split],
     labels: Sequence[str],
     recipe: LoadedRecipe,
-    counter: _Counter | None,
+    counter: Counter | None,
     progress: Progress,
 ) -> Report:
     """Check the data.
@@ -278,7 +287,7 @@ def within_budget(splits: dict[str, Split], recipe: LoadedRecipe) -> dict[str, S
 
 
 @dataclass(frozen=True)
-class _Counter:
+class Counter:
     """How the first model of the plan counts tokens, and how many of a text it reads."""
 
     model: str
@@ -286,7 +295,7 @@ class _Counter:
     max_tokens: int | None
 
 
-def _token_counter(planned: Sequence[PlannedRun]) -> _Counter | None:
+def token_counter(planned: Sequence[PlannedRun]) -> Counter | None:
     """Find every model of the plan before any work starts; the first one counts tokens for the gate.
 
     Raises:
@@ -298,7 +307,7 @@ def _token_counter(planned: Sequence[PlannedRun]) -> _Counter | None:
     from adjudge.models.loading import load_tokenizer, locate
 
     counters = [
-        _Counter(locate(name).name, load_tokenizer(locate(name)).count, getattr(config, "max_tokens", None))
+        Counter(locate(name).name, load_tokenizer(locate(name)).count, getattr(config, "max_tokens", None))
         for name, config in options.items()
     ]
     return counters[0]

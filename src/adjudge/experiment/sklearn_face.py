@@ -211,7 +211,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             raw["model"] = self.model
         config: MethodConfig = validate(METHODS.load(self.method).config, raw, f"TextClassifier({self.method!r})")
         config.refuse_multi_label(_stated(self.task))
-        if getattr(config, "head", None) == "generate":
+        head = getattr(config, "head", None)
+        if "generate" in (head, getattr(head, "kind", None)):
             raise ConfigError(
                 f"TextClassifier({self.method!r}): head: 'generate' may give no label for a text, and `predict` "
                 "promises one for each; use 'label', or a recipe with adjudge run"

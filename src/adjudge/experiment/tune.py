@@ -111,7 +111,7 @@ def tune_recipe(
 
     Raises:
         MissingExtraError: Optuna is not installed.
-        ConfigError, DataError, ModelNotFoundError: recipe, data or model cannot be used.
+        ConfigError, DataError, ModelNotFoundError: recipe, data or model cannot be used, or the data gate stops it.
         WorkError: another process tunes this recipe, or a trial's process died.
     """
     require("optuna", "tune", "search options")
@@ -120,7 +120,9 @@ def tune_recipe(
     shown = progress or SilentProgress()
     wanted = targets(recipe, search)
     folder = runs / recipe.name / "tune"
-    inputs = read_inputs(recipe, test=False)  # whatever is wrong with the data shows before anything is written
+    inputs = read_inputs(
+        recipe, test=False, gated=shown
+    )  # whatever is wrong with the data shows before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / ".lock", f"{folder}: another process is tuning this recipe; wait until it is done"):
         for target in wanted:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from adjudge.core.types import Split
-from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
+from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted, n_train_rows
 from adjudge.methods.contract import Fitted, Method, Setting
 from adjudge.models.adapters.allocation import Budget, RankAllocation
 from adjudge.models.adapters.injected import add_adalora
@@ -57,12 +57,13 @@ def fit(train: Split, validation: Split, config: AdaloraConfig, setting: Setting
                 dropout=config.dropout,
                 targets=targets,
             )
-        budget = Budget.of(start, config.rank, config.training.total_steps(len(train)))
+        budget = Budget.of(start, config.rank, config.training.total_steps(*n_train_rows(train, setting)))
         allocations.append(RankAllocation(pretrained.trunk, budget, config.orthogonality))
         return Adapted("adalora", targets, companions=allocations)
 
     fitted = fit_adapted(train, validation, config, setting, adapt)
-    fitted.facts["ranks"] = allocations[0].ranks()
+    for one in (fitted, *fitted.further):
+        one.facts["ranks"] = allocations[0].ranks()
     return fitted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,15 +13,26 @@ from torch import nn
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
 from adjudge.methods.contract import Fitted, MethodConfig, Setting
-from adjudge.methods.neural import HeadConfig, assemble, build_head, choose_prompt, train_classifier
+from adjudge.methods.neural import (
+    HeadConfig,
+    Pupil,
+    assemble,
+    build_head,
+    choose_prompt,
+    further_classifier,
+    train_classifiers,
+)
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.mixture import RouterBalance, routers
 from adjudge.models.adapters.soft import virtual_ids
+from adjudge.models.dropout import dropout_rates
+from adjudge.models.generation import EXTRA_TOKENS
+from adjudge.models.heads import Head
 from adjudge.models.loading import Pretrained, load_pretrained
 from adjudge.models.neural import Adaptation, Attention, NeuralClassifier
 from adjudge.models.precision import Precision
 from adjudge.models.quantization import Quantization
-from adjudge.prompts import Style
+from adjudge.prompts import Prompt, Style
 from adjudge.train.config import TrainingConfig
 from adjudge.train.schedule import Schedule
 
@@ -93,14 +104,11 @@ def fit_adapted(
         ConfigError: the method cannot be used with this model, or would leave a target untrained.
     """
     config.refuse_multi_label(setting.task)
-    pretrained = load_pretrained(config.model)
+    pretrained = _load(config)
     adapted = adapt(pretrained)
     _refuse_untrained(pretrained.trunk, adapted.targets)
-    limit = config.max_tokens or (128 if pretrained.kind == "encoder" else 256)
-    prompt = choose_prompt(
-        pretrained, config.prompt_style, limit, setting, reserved=len(virtual_ids(pretrained.trunk))
-    )
-    head = build_head(pretrained, prompt, config.head, setting)
+    _refuse_idle_dropout(config, pretrained.trunk)
+    prompt, head = _prompt_and_head(pretrained, config, setting, adapted)
     classifier = assemble(pretrained, head, prompt, config.precision, adapted.adaptation, setting, config.attention)
     classifier.quantization = adapted.quantization
     network = classifier.network
@@ -108,11 +116,53 @@ def fit_adapted(
     network.companions = [*adapted.companions]
     if routers(network.engine.trunk) and any(p.requires_grad for p in network.engine.trunk.parameters()):
         network.companions.append(RouterBalance(network.engine.trunk))
-    shares = _describe(classifier, adapted)
-    setting.log({"event": "note", "message": _sentence(shares)})
-    fitted = train_classifier(classifier, train, validation, config.training, setting)
-    fitted.facts.update(shares | dict(adapted.facts))
+    pupils = [Pupil(classifier, train, validation, setting)]
+    for other in setting.joint.tasks if setting.joint else ():
+        own = replace(setting, task=other.task, labels=other.labels, joint=None)
+        prompt, head = _prompt_and_head(pretrained, config, own, adapted)
+        further = further_classifier(classifier, pretrained, head, prompt, own, config.attention)
+        pupils.append(Pupil(further, other.train, other.validation, own))
+    shares = [_describe(pupil.classifier, adapted) for pupil in pupils]
+    setting.log({"event": "note", "message": _sentence(shares[0])})
+    fitted = train_classifiers(pupils, config.training)
+    for one, share in zip((fitted, *fitted.further), shares, strict=True):
+        one.facts.update(share | dict(adapted.facts))
     return fitted
+
+
+def n_train_rows(train: Split, setting: Setting) -> list[int]:
+    """Rows of every task that is trained on."""
+    return [len(train), *(len(other.train) for other in (setting.joint.tasks if setting.joint else ()))]
+
+
+def _prompt_and_head(
+    pretrained: Pretrained, config: AdaptedConfig, setting: Setting, adapted: Adapted
+) -> tuple[Prompt, Head]:
+    limit = config.max_tokens or (128 if pretrained.kind == "encoder" else 256)
+    reserved = len(virtual_ids(pretrained.trunk)) + (EXTRA_TOKENS if config.head.kind == "generate" else 0)
+    prompt = choose_prompt(pretrained, config.prompt_style, limit, setting, reserved=reserved)
+    return prompt, build_head(pretrained, prompt, config.head, setting, adapted.adaptation)
+
+
+def _load(config: AdaptedConfig) -> Pretrained:
+    """The model, with the dropout that the config asks for."""
+    loss = config.training.loss
+    return load_pretrained(config.model, dropout=loss.dropout, attention_dropout=loss.attention_dropout)
+
+
+def _refuse_idle_dropout(config: AdaptedConfig, trunk: nn.Module) -> None:
+    """A trunk that learns nothing is run without dropout, so a rate would change nothing.
+
+    Raises:
+        ConfigError: a rate of the trunk is given all the same.
+    """
+    loss = config.training.loss
+    asked = loss.dropout is not None or loss.attention_dropout is not None
+    if asked and not any(p.requires_grad for p in trunk.parameters()):
+        raise ConfigError(
+            f"training.loss.dropout: with {config.kind!r} the trunk learns nothing and is run without dropout; leave "
+            "it out, or use head.dropout"
+        )
 
 
 def _refuse_untrained(trunk: nn.Module, targets: Sequence[str]) -> None:
@@ -144,6 +194,7 @@ def _describe(classifier: NeuralClassifier, adapted: Adapted) -> dict[str, Any]:
         "trainable_share": trainable / total,
         "targets": list(adapted.targets),
         "adapted_layers": len(adapted.targets),
+        "dropout": dropout_rates(classifier.network.engine.trunk.config),
     }
     return facts if classifier.attention == "auto" else facts | {"attention": classifier.attention}
 

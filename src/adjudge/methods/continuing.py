@@ -12,7 +12,7 @@ from adjudge.core.errors import ConfigError
 from adjudge.models.adapters.injected import Injected
 from adjudge.models.adapters.memory import remembered
 from adjudge.models.adapters.soft import virtual_tokens
-from adjudge.models.heads import ScoreHead
+from adjudge.models.heads import ScoreHead, WritingHead
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.storage import load_classifier
 
@@ -42,8 +42,12 @@ def start_from(classifier: NeuralClassifier, folder: Path) -> None:
     if problems:
         raise ConfigError(problems)
     with torch.no_grad():
-        for name, parameter in classifier.network.head.named_parameters():
-            parameter.copy_(saved.network.head.get_parameter(name))
+        head = classifier.network.head
+        if not isinstance(head, WritingHead):
+            for name, parameter in head.named_parameters():
+                parameter.copy_(saved.network.head.get_parameter(name))
+        elif head.output is not None and saved.writer is not None:
+            head.output.copy_(saved.writer.readout.weight)
         for name, parameter in classifier.network.engine.trunk.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(saved.network.engine.trunk.get_parameter(name))
@@ -71,8 +75,10 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         found.append("the recipe's prompt is another one; use the task and the `prompt_style` that the run had")
     if found:
         return found
-    for part, *both in zip(("trunk", "head"), new.network.modules, saved.network.modules, strict=True):
-        shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in both]
+    # What writes is the trunk's or the model's own, and has its form.
+    parts = ("trunk",) if isinstance(new.network.head, WritingHead) else ("trunk", "head")
+    for part, ours, other in zip(parts, new.network.modules, saved.network.modules, strict=False):
+        shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (ours, other)]
         different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
         if different:
             name = different[0]
@@ -98,4 +104,6 @@ def _adapter(classifier: NeuralClassifier) -> dict[str, Any]:
 
 def _head(classifier: NeuralClassifier) -> str:
     head = classifier.network.head
+    if classifier.writer is not None or isinstance(head, WritingHead):
+        return "generate"
     return f"score, {head.pooling}" if isinstance(head, ScoreHead) else "label"

@@ -55,6 +55,36 @@ def _silent(event: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class FurtherTask:
+    """A task that a training learns beside its own, with the same trunk and a head and a prompt of its own.
+
+    Attributes:
+        task: as in `Setting`.
+        labels: its closed set.
+        train: its rows.
+        validation: its validation rows.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    train: Split
+    validation: Split
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Several tasks learnt together.
+
+    Attributes:
+        tasks: those beside the fit's own.
+        temperature: how their steps are mixed: shares go by rows to the power of its inverse.
+    """
+
+    tasks: tuple[FurtherTask, ...]
+    temperature: float
+
+
+@dataclass(frozen=True)
 class Setting:
     """What surrounds a fit.
 
@@ -67,6 +97,7 @@ class Setting:
         checkpoints: where a long training is kept while it runs, or None.
         soft: another model's answers for the rows of train, for methods that train a network, or None.
         start: folder of a saved classifier whose trained weights are the first ones here, or None.
+        joint: what is learnt beside the task, for methods that train a network in steps, or None.
     """
 
     task: Task
@@ -77,6 +108,7 @@ class Setting:
     checkpoints: Checkpoints | None = None
     start: Path | None = None
     soft: SoftTargets | None = None
+    joint: Joint | None = None
     progress: Progress = field(default_factory=SilentProgress)
     log: Log = _silent
 
@@ -96,12 +128,14 @@ class Fitted:
         facts: JSON-ready facts for run.json: parameters, tokens, best epoch, resolved choices …
         validation_logits: ``[N, C]`` what the classifier answers for the whole of validation, bit for bit, where the
             fit had to predict it anyway; else None.
+        further: what was fitted to the tasks of `Setting.joint`, in their order.
     """
 
     classifier: Classifier
     labels_used: dict[str, int]
     facts: dict[str, Any] = field(default_factory=dict)
     validation_logits: npt.NDArray[np.float32] | None = None
+    further: tuple[Fitted, ...] = ()
 
 
 Fit = Callable[[Split, Split, C, Setting], Fitted]

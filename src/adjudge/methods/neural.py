@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adjudge.core.config import StrictModel
 from adjudge.core.errors import ConfigError
@@ -16,7 +18,8 @@ from adjudge.methods.continuing import start_from
 from adjudge.methods.contract import Fitted, Setting
 from adjudge.methods.curriculum import difficulty
 from adjudge.methods.targets import targets_of
-from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead
+from adjudge.methods.writing import decide_by_reply, give_writer, refuse_other_losses, settle, writing_head
+from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead, WritingHead
 from adjudge.models.loading import Pretrained
 from adjudge.models.lookup import keep_gradients
 from adjudge.models.lowrank import round_frozen
@@ -30,23 +33,31 @@ from adjudge.prompts import Demonstration, Prompt, Style, build_prompt
 from adjudge.prompts.trie import build_full_trie, build_trie
 from adjudge.train.batches import Rows
 from adjudge.train.config import TrainingConfig
+from adjudge.train.lessons import Lesson, joined, mixing_steps
 from adjudge.train.loop import Trainer
 from adjudge.train.trained import Trained
 
-HeadKind = Literal["score", "label"]
+HeadKind = Literal["score", "label", "generate"]
 ScoringSpace = Literal["closed", "vocabulary"]
 Normalisation = Literal["none", "tokens", "characters"]
 
 
 class HeadConfig(StrictModel):
-    """How the answer is read off the model."""
+    """How the answer is read off the model. A plain string in YAML is its ``kind``."""
 
-    kind: HeadKind = Field("score", description="score: a linear layer; label: the label words' rows")
+    kind: HeadKind = Field(
+        "score", description="score: a linear layer; label: the label words' rows; generate: free text"
+    )
     pooling: Pooling | None = Field(None, description="mean, first or last; default: mean (encoder), last (causal)")
     init: Literal["random", "label_words"] = Field("random", description="where the score layer starts")
     train_label_rows: bool = Field(False, description="whether the label words' rows learn too")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the pooled state, score head only")
     bias: bool = Field(True, description="whether the score layer adds a constant to each label")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
 
 def choose_prompt(
@@ -92,14 +103,19 @@ def default_pooling(pretrained: Pretrained) -> Pooling:
     return "mean" if pretrained.kind == "encoder" else "last"
 
 
-def build_head(pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setting: Setting) -> Head:
+def build_head(
+    pretrained: Pretrained, prompt: Prompt, config: HeadConfig, setting: Setting, adaptation: Adaptation = "none"
+) -> Head:
     """The head that the config asks for, initialised by the ``init`` stream.
 
     Raises:
-        ConfigError: label words are wanted of an encoder, or of a prompt without an answer slot.
+        ConfigError: label words are wanted of an encoder, or of a prompt without an answer slot; or nothing would
+            learn.
     """
     if config.kind == "label":
         return label_head(pretrained, prompt, trainable=config.train_label_rows)
+    if config.kind == "generate":
+        return writing_head(pretrained, answer_readout(pretrained, prompt), prompt, adaptation)
     pooling = config.pooling or default_pooling(pretrained)
     with seeded_torch(setting.seed, "init"):
         head = ScoreHead(
@@ -161,9 +177,9 @@ def answer_readout(pretrained: Pretrained, prompt: Prompt) -> Readout:
     """
     if pretrained.readout is None or not all(prompt.answer_ids):
         raise ConfigError(
-            "head.kind 'label' and head.init 'label_words' need a causal model and a prompt with an answer slot "
-            "(prompt style 'plain' or 'chat'), and a language-model head of a known form; use head.kind 'score' with "
-            "head.init 'random'"
+            "head.kind 'label' and 'generate' and head.init 'label_words' need a causal model and a prompt with an "
+            "answer slot (prompt style 'plain' or 'chat'), and a language-model head of a known form; use head.kind "
+            "'score' with head.init 'random'"
         )
     return pretrained.readout
 
@@ -201,15 +217,64 @@ def encode_rows(split: Split, classifier: NeuralClassifier) -> Rows:
     return Rows(classifier.prompt.encode(split.texts, classifier.tokenizer), targets)
 
 
-def train_classifier(
-    classifier: NeuralClassifier, train: Split, validation: Split, config: TrainingConfig, setting: Setting
-) -> Fitted:
-    """Train the trainable weights of a classifier's network and describe what happened."""
+def further_classifier(
+    first: NeuralClassifier, pretrained: Pretrained, head: Head, prompt: Prompt, setting: Setting, attention: Attention
+) -> NeuralClassifier:
+    """A classifier of another task, that of `setting`, on the trunk of one that is there, run the same way."""
+    network = build_network(pretrained, head, prompt, first.network.precision, attention, first.network.engine)
+    none = np.zeros(len(setting.labels), dtype=np.float32)
+    return replace(
+        first, label_set=setting.labels, network=network, prompt=prompt, offset=none, decision=setting.decision
+    )
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A classifier that is about to be trained, and what it is trained on."""
+
+    classifier: NeuralClassifier
+    train: Split
+    validation: Split
+    setting: Setting
+
+    def lesson(self, config: TrainingConfig) -> Lesson:
+        """Its rows, ready for the loop."""
+        classifier, labels = self.classifier, self.setting.labels
+        rows = encode_rows(self.train, classifier)
+        hard = difficulty(config.curriculum, self.train, rows, len(labels))
+        return Lesson(
+            network=classifier.network,
+            train=replace(rows, difficulty=hard, soft=self.setting.soft),
+            validation=encode_rows(self.validation, classifier),
+            n_labels=len(labels),
+            name=self.setting.task.name,
+            decide=decide_by_reply(classifier),
+        )
+
+
+def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted:
+    """Train the trainable weights of one classifier's network, or of several on one trunk, and describe what happened.
+
+    Args:
+        pupils: the fit's own first, then those of `Setting.joint`.
+        config: see `TrainingConfig`.
+
+    Returns:
+        The first one fitted, with the others as `Fitted.further`.
+    """
+    first, setting = pupils[0].classifier, pupils[0].setting
     if setting.start is not None:
-        start_from(classifier, setting.start)
-    keep_gradients(classifier.network.engine.trunk)
+        start_from(first, setting.start)
+    heads = [pupil.classifier.network.head for pupil in pupils]
+    for pupil, head in zip(pupils, heads, strict=True):
+        if isinstance(head, WritingHead):
+            refuse_other_losses(config.loss, pupil.setting)
+            give_writer(pupil.classifier, pupil.setting)
+    if not any(isinstance(head, WritingHead) and head.shares_table for head in heads):
+        keep_gradients(first.network.engine.trunk)  # else the gradient of all words is added to the tokens'
+    network = joined([pupil.classifier.network for pupil in pupils])
     trainer = Trainer(
-        classifier.network,
+        network,
         config,
         setting.seed,
         setting.progress,
@@ -217,20 +282,40 @@ def train_classifier(
         max_seconds=setting.max_seconds,
         checkpoints=setting.checkpoints,
     )
-    trainable, total = classifier.network.n_parameters()
-    rows = encode_rows(train, classifier)
-    rows = replace(rows, difficulty=difficulty(config.curriculum, train, rows, len(setting.labels)), soft=setting.soft)
-    done, selection = trainer.fit(rows, encode_rows(validation, classifier), len(setting.labels))
-    facts = describe(classifier) | done.facts() | {"trainable_parameters": trainable, "total_parameters": total}
-    facts["matrix_peak_share"] = _peak_share(classifier.network, done)
+    sizes = [pupil.classifier.network.n_parameters() for pupil in pupils]
+    lessons = [pupil.lesson(config) for pupil in pupils]
+    temperature = setting.joint.temperature if setting.joint else 1.0
+    done, selection = trainer.teach(lessons, temperature)
+    shared = done.facts() | {"matrix_peak_share": _peak_share(network, done)}
+    if len(pupils) > 1:
+        shared["joint"] = _mixture(pupils, config, temperature)
+    fitted = [
+        _fitted(pupil, shared | {"trainable_parameters": size[0], "total_parameters": size[1]}, selection.logits)
+        for pupil, size in zip(pupils, sizes, strict=True)
+    ]
+    return replace(fitted[0], further=tuple(fitted[1:]))
+
+
+def _mixture(pupils: Sequence[Pupil], config: TrainingConfig, temperature: float) -> dict[str, Any]:
+    """Facts about tasks that were learnt together: the steps are those of a training that nothing ended early."""
+    sizes = [len(pupil.train) for pupil in pupils]
+    steps = mixing_steps(sizes, temperature, config.total_steps(*sizes))
+    return {
+        "temperature": temperature,
+        "tasks": [
+            {"name": pupil.setting.task.name, "train_rows": size, "steps": count}
+            for pupil, size, count in zip(pupils, sizes, steps, strict=True)
+        ],
+    }
+
+
+def _fitted(pupil: Pupil, facts: dict[str, Any], logits: npt.NDArray[np.float32]) -> Fitted:
+    classifier, validation = pupil.classifier, pupil.validation
+    facts = describe(classifier) | facts | settle(classifier)
     # In longer splits the classifier packs its batches within blocks of texts, and other batches round otherwise.
-    whole = len(selection.logits) == len(validation) <= CHUNK_TEXTS
-    return Fitted(
-        classifier,
-        {"train": len(train), "validation": len(validation)},
-        facts,
-        selection.logits + classifier.offset if whole else None,
-    )
+    whole = len(logits) == len(validation) <= CHUNK_TEXTS
+    used = {"train": len(pupil.train), "validation": len(validation)}
+    return Fitted(classifier, used, facts, logits + classifier.offset if whole else None)
 
 
 def _peak_share(network: Network, done: Trained) -> float:

@@ -31,10 +31,11 @@ from adjudge.methods.neural import (
     label_head,
 )
 from adjudge.methods.targets import label_indices
-from adjudge.models.generation import EXTRA_TOKENS, Writer
-from adjudge.models.loading import Pretrained, load_pretrained
-from adjudge.models.precision import Precision, default_device
-from adjudge.prompts import Demonstration, Prompt, ReplyParser, Style
+from adjudge.methods.writing import reply_writer
+from adjudge.models.generation import EXTRA_TOKENS
+from adjudge.models.loading import load_pretrained
+from adjudge.models.precision import Precision
+from adjudge.prompts import Demonstration, Style
 
 Scoring = Literal["raw", "pmi", "batch"]
 AnswerHead = Literal["label", "generate"]
@@ -107,7 +108,7 @@ def fit_scoring(
     head = label_head(pretrained, prompt, space=config.scoring_space, normalisation=config.normalise)
     head.requires_grad_(False)
     classifier = assemble(pretrained, head, prompt, config.precision, "none", setting)
-    classifier.writer = _writer(pretrained, prompt, setting) if writes else None
+    classifier.writer = reply_writer(answer_readout(pretrained, prompt), prompt, setting) if writes else None
     generator = stream_generator(setting.seed, "sample")
     rows = np.sort(generator.permutation(len(validation))[: config.calibration_rows])
     sample = validation.take(rows)
@@ -129,13 +130,6 @@ def fit_scoring(
     }
     whole = logits + classifier.offset if len(sample) == len(validation) else None
     return Fitted(classifier, {"train": len(shots), "validation": 0}, facts, whole)
-
-
-def _writer(pretrained: Pretrained, prompt: Prompt, setting: Setting) -> Writer:
-    """What writes replies long enough for every answer; verbalizers that could not be told apart are refused."""
-    ReplyParser(setting.labels, prompt.answers)
-    longest = max(map(len, prompt.answer_ids))
-    return Writer(answer_readout(pretrained, prompt).to(default_device()), longest + EXTRA_TOKENS)
 
 
 def _scorings(

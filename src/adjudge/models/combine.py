@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.heads import LabelHead, ScoreHead
+from adjudge.models.heads import Head, ScoreHead
 from adjudge.models.lowrank import unfuse_lora
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.seeding import seeded_torch
@@ -159,7 +159,7 @@ def _add(classifier: NeuralClassifier, name: str, change: torch.Tensor) -> None:
     setattr(trunk.get_submodule(parent), last, base)
 
 
-def _average_heads(heads: Sequence[ScoreHead | LabelHead], weights: Sequence[float]) -> None:
+def _average_heads(heads: Sequence[Head], weights: Sequence[float]) -> None:
     """Weighted mean of the heads, into the first."""
     states = [head.state_dict() for head in heads]
     total = sum(weights)

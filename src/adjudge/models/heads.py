@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn.functional import linear, log_softmax
+from torch.nn.functional import cross_entropy, linear, log_softmax
 
+from adjudge.core.types import Encoded
 from adjudge.models.engine import States
 from adjudge.models.readout import Readout, Scaling
 from adjudge.prompts.trie import LabelTrie
@@ -111,30 +113,141 @@ class LabelHead(nn.Module):
 
     def forward(self, states: States) -> torch.Tensor:
         """Log-probabilities ``[B, C]``, float32."""
-        places = torch.cat([states.answer[:, None], states.nodes], dim=1)
-        column = {(): 0, **{path: i for i, path in enumerate(self.paths, start=1)}}
-        with torch.autocast(places.device.type, enabled=False):
-            hidden = full_precision(states.hidden[places])
-            totals = None
-            if self.vocabulary is not None:
-                totals = self.vocabulary.log_total(hidden.flatten(0, 1)).view(places.shape)
-            total = hidden.new_zeros(len(places), self.trie.n_labels, dtype=self.rows.dtype)
-            first = 0
-            for branch in self.trie.branches:
-                at, part = column[branch.path], slice(first, first + len(branch.tokens))
-                bias = None if self.bias is None else self.bias[part]
-                scores = self.scaling(linear(hidden[:, at], self.rows[part], bias))
-                turns = log_softmax(scores, dim=-1) if totals is None else scores - totals[:, at, None]
-                total = total + turns @ self._membership(branch.groups).to(turns)
-                first = part.stop
-            return total if self.lengths is None else total / total.new_tensor(self.lengths)
-
-    def _membership(self, groups: Sequence[tuple[int, ...]]) -> torch.Tensor:
-        """``[turns, C]``: 1 where a label goes on with a turn."""
-        table = torch.zeros(len(groups), self.trie.n_labels)
-        for turn, group in enumerate(groups):
-            table[turn, list(group)] = 1.0
-        return table
+        total = _scores(states, self.trie, self.rows, self.bias, self.scaling, self.vocabulary)
+        return total if self.lengths is None else total / total.new_tensor(self.lengths)
 
 
-Head = ScoreHead | LabelHead
+class WritingHead(nn.Module):
+    """A language-model head while a trunk learns to write the label words.
+
+    What is learnt from is the likelihood of the right label's words, and of the token that ends the answer, under the
+    whole vocabulary, at the places of the answer alone (`losses`). What is predicted are the scores of the closed set,
+    by the same weights (`forward`); `closed` gives them as a head of their own once the weights stay as they are.
+
+    Args:
+        readout: the language-model head.
+        trie: of the labels' answer ids.
+        answers: the tokens to learn of each label, its end among them: C tuples, none empty.
+        learns: what learns in the place of the readout's weight ``[V, H]``, or None where that is frozen.
+        shared: whether `learns` is a weight of the trunk, which then owns it.
+    """
+
+    def __init__(
+        self,
+        readout: Readout,
+        trie: LabelTrie,
+        answers: Sequence[tuple[int, ...]],
+        *,
+        learns: nn.Parameter | None = None,
+        shared: bool = False,
+    ) -> None:
+        super().__init__()
+        self.readout = readout
+        self.trie = trie
+        self.paths = trie.nodes
+        self.answers = tuple(answers)
+        self.output = None if shared else learns
+        self.shares_table = shared
+        self._learns = (learns,)  # in a tuple, so that a weight of the trunk is none of this module's
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """``[V, H]`` as it is now."""
+        learnt = self._learns[0] if self.shares_table else self.output
+        return self.readout.weight if learnt is None else learnt
+
+    def forward(self, states: States) -> torch.Tensor:
+        """Log-probabilities ``[B, C]`` within the closed set, float32."""
+        tokens = list(self.trie.token_ids)
+        bias = None if self.readout.bias is None else self.readout.bias[tokens]
+        return _scores(states, self.trie, self.weight[tokens], bias, self.readout.scaling)
+
+    def prompted(self, encoded: Sequence[Encoded], targets: torch.Tensor) -> list[Encoded]:
+        """The rows with their labels' words behind them, all but the last token, which is only to be guessed."""
+        return [
+            replace(row, suffix_ids=(*row.suffix_ids, *self.answers[label][:-1]))
+            for row, label in zip(encoded, targets.tolist(), strict=True)
+        ]
+
+    def losses(self, states: States, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Negative log-likelihoods ``[B]`` of the right labels' words, in nats, summed over their tokens.
+
+        Args:
+            states: of the rows that `prompted` gives.
+            targets: ``[B]`` label positions.
+            label_smoothing: share of each token's probability that is spread over the vocabulary.
+        """
+        answers = [self.answers[label] for label in targets.tolist()]
+        lengths = torch.tensor([len(ids) for ids in answers], device=targets.device)
+        owner = torch.arange(len(answers), device=targets.device).repeat_interleave(lengths)
+        # A row's tokens lie one behind the other, and its answer slot is the last of them.
+        back = torch.cat([torch.arange(len(ids) - 1, -1, -1) for ids in answers]).to(targets.device)
+        hidden = full_precision(states.hidden[states.answer[owner] - back])
+        tokens = torch.tensor([token for ids in answers for token in ids], device=targets.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            scores = self.readout.scaling(linear(hidden, self.weight, self.readout.bias))
+            found = cross_entropy(scores, tokens, label_smoothing=label_smoothing, reduction="none")
+            return found.new_zeros(len(answers)).index_add_(0, owner, found)
+
+    def closed(self) -> LabelHead:
+        """The head of the closed set with the weights as they are now."""
+        tokens = list(self.trie.token_ids)
+        bias = None if self.readout.bias is None else self.readout.bias[tokens]
+        head = LabelHead(self.weight.detach()[tokens], self.trie, bias=bias, scaling=self.readout.scaling)
+        return head.requires_grad_(False)
+
+    def written(self) -> Readout:
+        """The language-model head with the weights as they are now."""
+        return Readout(self.weight, self.readout.bias, self.readout.scaling)
+
+
+class JointHead(nn.Module):
+    """The heads of several tasks on one trunk, so that they learn and are kept together; each is read by itself.
+
+    Args:
+        heads: one of each task.
+    """
+
+    paths: tuple[tuple[int, ...], ...] = ()
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+
+def _scores(
+    states: States,
+    trie: LabelTrie,
+    rows: torch.Tensor,
+    bias: torch.Tensor | None,
+    scaling: Scaling,
+    vocabulary: Readout | None = None,
+) -> torch.Tensor:
+    """The labels' scores ``[B, C]``; see `LabelHead`, whose arguments these are."""
+    places = torch.cat([states.answer[:, None], states.nodes], dim=1)
+    column = {(): 0, **{path: i for i, path in enumerate(trie.nodes, start=1)}}
+    with torch.autocast(places.device.type, enabled=False):
+        hidden = full_precision(states.hidden[places])
+        totals = None
+        if vocabulary is not None:
+            totals = vocabulary.log_total(hidden.flatten(0, 1)).view(places.shape)
+        total = hidden.new_zeros(len(places), trie.n_labels, dtype=rows.dtype)
+        first = 0
+        for branch in trie.branches:
+            at, part = column[branch.path], slice(first, first + len(branch.tokens))
+            scores = scaling(linear(hidden[:, at], rows[part], None if bias is None else bias[part]))
+            turns = log_softmax(scores, dim=-1) if totals is None else scores - totals[:, at, None]
+            total = total + turns @ _membership(branch.groups, trie.n_labels).to(turns)
+            first = part.stop
+        return total
+
+
+def _membership(groups: Sequence[tuple[int, ...]], n_labels: int) -> torch.Tensor:
+    """``[turns, C]``: 1 where a label goes on with a turn."""
+    table = torch.zeros(len(groups), n_labels)
+    for turn, group in enumerate(groups):
+        table[turn, list(group)] = 1.0
+    return table
+
+
+Head = ScoreHead | LabelHead | WritingHead | JointHead

@@ -17,6 +17,7 @@ from adjudge.core.errors import ConfigError, ModelNotFoundError, nearest
 from adjudge.core.hashing import hash_file, hash_json
 from adjudge.core.packages import package_file
 from adjudge.models.catalog import MODELS, Kind, ModelInfo, find_model
+from adjudge.models.dropout import set_dropout
 from adjudge.models.readout import Readout, find_readout
 from adjudge.models.tokenizer import ModelTokenizer
 
@@ -217,7 +218,12 @@ class Pretrained:
 
 
 def load_pretrained(
-    name: str, *, allow: Sequence[Kind] = ("encoder", "causal"), tokenizer_folder: Path | None = None
+    name: str,
+    *,
+    allow: Sequence[Kind] = ("encoder", "causal"),
+    tokenizer_folder: Path | None = None,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
 ) -> Pretrained:
     """Load a model in float32 on the CPU.
 
@@ -225,10 +231,12 @@ def load_pretrained(
         name: short name, folder or hub id.
         allow: the kinds that the caller can use.
         tokenizer_folder: where the tokenizer is, if not beside the weights.
+        dropout: every dropout rate of the trunk in place of the model's own; see `set_dropout`.
+        attention_dropout: the rate of attention weights alone.
 
     Raises:
         ModelNotFoundError: it cannot be had.
-        ConfigError: it is of a kind that is not allowed here, or its files lack weights.
+        ConfigError: it is of a kind that is not allowed here, its files lack weights, or it has no such dropout.
     """
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -237,13 +245,14 @@ def load_pretrained(
     kind = model_kind(config)
     if kind not in allow:
         raise ConfigError(f"model {located.name!r} is of kind {kind!r}; this method needs {' or '.join(allow)}")
+    set_dropout(config, dropout, attention_dropout)
     tokenizer = load_tokenizer(Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located)
     try:
         if kind == "encoder":
-            trunk, missing = _without_pooler(AutoModel, located)
+            trunk, missing = _without_pooler(AutoModel, located, config)
             _refuse_random_weights(located, missing)
             return Pretrained(located, kind, trunk, None, tokenizer)
-        model, missing = _from_pretrained(AutoModelForCausalLM, located)
+        model, missing = _from_pretrained(AutoModelForCausalLM, located, config)
     except (OSError, SafetensorError) as error:
         raise _unavailable(located, error) from error
     head = model.get_output_embeddings()
@@ -253,10 +262,11 @@ def load_pretrained(
     return Pretrained(located, kind, model.base_model, None if missing else find_readout(model), tokenizer)
 
 
-def _from_pretrained(auto_model: Any, located: Located, **options: Any) -> tuple[Any, set[str]]:
+def _from_pretrained(auto_model: Any, located: Located, config: Any, **options: Any) -> tuple[Any, set[str]]:
     """A model in float32, and the names of its weights that the files do not hold."""
     model, report = auto_model.from_pretrained(
         located.source,
+        config=config,
         dtype=torch.float32,
         use_safetensors=True,
         trust_remote_code=False,
@@ -266,12 +276,12 @@ def _from_pretrained(auto_model: Any, located: Located, **options: Any) -> tuple
     return model, set(report["missing_keys"])
 
 
-def _without_pooler(auto_model: Any, located: Located) -> tuple[nn.Module, set[str]]:
+def _without_pooler(auto_model: Any, located: Located, config: Any) -> tuple[nn.Module, set[str]]:
     """An encoder's trunk. A pooler, where the class has one, is left out: pooling is the head's business."""
     try:
-        return _from_pretrained(auto_model, located, add_pooling_layer=False)
+        return _from_pretrained(auto_model, located, config, add_pooling_layer=False)
     except TypeError:
-        return _from_pretrained(auto_model, located)
+        return _from_pretrained(auto_model, located, config)
 
 
 def _refuse_random_weights(located: Located, missing: Collection[str]) -> None:

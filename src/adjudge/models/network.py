@@ -17,7 +17,7 @@ from adjudge.core.types import Encoded
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.batches import next_batch, out_of_memory, token_budget
 from adjudge.models.engine import Engine, States
-from adjudge.models.heads import Head
+from adjudge.models.heads import Head, WritingHead
 from adjudge.models.precision import Resolved, compute
 from adjudge.models.prefix_cache import PrefixCache, PrefixStates
 
@@ -128,6 +128,23 @@ class Network:
         """Hidden states of a batch, in the network's precision."""
         with compute(self.precision, self.device):
             return self.engine.states(encoded, self.prefix_ids, self.head.paths)
+
+    def answer_losses(
+        self, encoded: Sequence[Encoded], targets: torch.Tensor, label_smoothing: float = 0.0
+    ) -> tuple[torch.Tensor, int]:
+        """Losses ``[B]`` of writing the right labels, gradients flow, and the tokens that were run; see `WritingHead`.
+
+        Args:
+            encoded: B rows.
+            targets: ``[B]`` label positions.
+            label_smoothing: share of a token's probability that is spread over the vocabulary.
+        """
+        if not isinstance(self.head, WritingHead):
+            raise TypeError(f"a {type(self.head).__name__} learns from scores, not from words")
+        rows = self.head.prompted(encoded, targets)
+        with compute(self.precision, self.device):
+            states = self.engine.states(rows, self.prefix_ids)
+        return self.head.losses(states, targets, label_smoothing), self.engine.n_tokens(rows, self.prefix_ids)
 
     def logits(self, encoded: Sequence[Encoded]) -> torch.Tensor:
         """Logits ``[B, C]``, float32; gradients flow."""

@@ -19,6 +19,7 @@ from adjudge.core.protocols import Progress
 from adjudge.core.types import Reply
 from adjudge.models.adapters import load_adapter, save_adapter
 from adjudge.models.adapters.soft import SoftPrefix, virtual_ids, virtual_tokens
+from adjudge.models.dropout import attention_dropout
 from adjudge.models.engine import Engine
 from adjudge.models.flash import Needs, choose_kernel
 from adjudge.models.generation import Writer
@@ -28,7 +29,7 @@ from adjudge.models.lowrank import fuse_lora
 from adjudge.models.network import Network
 from adjudge.models.precision import Resolved, WeightsType, default_device
 from adjudge.models.quantization import Quantization, quantize_trunk
-from adjudge.models.readout import Scaling
+from adjudge.models.readout import Readout, Scaling
 from adjudge.models.storage import FORMAT, read_manifest
 from adjudge.models.tokenizer import ModelTokenizer
 from adjudge.prompts import Prompt, ReplyParser
@@ -141,11 +142,11 @@ class NeuralClassifier:
 
         ``classifier.json``; ``head.safetensors``; ``adapter/``, in PEFT's format where PEFT has the kind, or
         ``trunk/`` in the Hugging Face format for a trunk that was trained whole; ``tokenizer/``. The head is always
-        saved.
+        saved, and so is a language-model head that was trained.
         """
         with atomic_path(path) as folder:
             folder.mkdir()
-            head = self.network.head.state_dict()
+            head = {**self.network.head.state_dict(), **self._output()}
             save_file({name: part.cpu().contiguous() for name, part in head.items()}, folder / "head.safetensors")
             if self.adaptation == "full":
                 self._save_trunk(folder / "trunk")
@@ -153,6 +154,15 @@ class NeuralClassifier:
                 save_adapter(self.network.engine.trunk, folder / "adapter")
             self.tokenizer.save(folder / "tokenizer")
             write_json(folder / "classifier.json", self._manifest())
+
+    def _output(self) -> dict[str, torch.Tensor]:
+        """The language-model head, where it has learnt to write and is no part of a trunk that is saved."""
+        if self.writer is None or self.adaptation != "full":
+            return {}
+        readout, table = self.writer.readout, self.network.engine.trunk.get_input_embeddings()  # type: ignore[operator]
+        if torch.equal(readout.weight, table.weight):
+            return {}
+        return {"output.weight": readout.weight} | ({} if readout.bias is None else {"output.bias": readout.bias})
 
     def _save_trunk(self, folder: Path) -> None:
         trunk: Any = self.network.engine.trunk
@@ -224,9 +234,22 @@ class NeuralClassifier:
 
 
 def build_network(
-    pretrained: Pretrained, head: Head, prompt: Prompt, precision: Resolved, attention: Attention = "auto"
+    pretrained: Pretrained,
+    head: Head,
+    prompt: Prompt,
+    precision: Resolved,
+    attention: Attention = "auto",
+    engine: Engine | None = None,
 ) -> Network:
     """Put trunk and head on the device and choose how they are run.
+
+    Args:
+        pretrained: its trunk may be adapted.
+        head: of one task.
+        prompt: of the same.
+        precision: what the trunk computes in.
+        attention: how it attends.
+        engine: of another network on the same trunk, to be run the same way; default: a new one.
 
     Raises:
         ConfigError: what the trunk was adapted by, or the attention, cannot be run with this architecture.
@@ -235,7 +258,7 @@ def build_network(
     causal, bidirectional = pretrained.kind == "causal", attention == "bidirectional"
     if bidirectional and not causal:
         raise ConfigError(f"attention: {pretrained.located.name!r} is an encoder, which looks both ways; leave it out")
-    engine = Engine(pretrained.trunk.to(device), causal=causal, bidirectional=bidirectional)
+    engine = engine or Engine(pretrained.trunk.to(device), causal=causal, bidirectional=bidirectional)
     if engine.path == "padded":
         needs = "prefix" if isinstance(virtual_tokens(engine.trunk), SoftPrefix) else ""
         needs = "attention: bidirectional with labels of several tokens" if bidirectional and head.paths else needs
@@ -252,8 +275,7 @@ def build_network(
 def _needs(engine: Engine, head: Head) -> Needs:
     config: Any = engine.trunk.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    drops = [getattr(config, name, None) or 0.0 for name in ("attention_dropout", "attention_probs_dropout_prob")]
-    return Needs(int(width), max(drops), bool(head.paths), engine.path == "packed")
+    return Needs(int(width), attention_dropout(config), bool(head.paths), engine.path == "packed")
 
 
 def _described(head: Head) -> dict[str, Any]:
@@ -261,7 +283,9 @@ def _described(head: Head) -> dict[str, Any]:
         scaling, full = head.scaling, head.vocabulary is not None
         described = {"space": "vocabulary" if full else "closed", "scale": scaling.scale, "cap": scaling.cap}
         return {"kind": "label", **described, "lengths": None if head.lengths is None else list(head.lengths)}
-    return {"kind": "score", "pooling": head.pooling, "bias": head.linear.bias is not None}
+    if isinstance(head, ScoreHead):
+        return {"kind": "score", "pooling": head.pooling, "bias": head.linear.bias is not None}
+    raise TypeError("a head that is still learning to write cannot be saved")
 
 
 def _written(writer: Writer | None) -> dict[str, Any]:
@@ -272,9 +296,13 @@ def _load_writer(path: Path, manifest: dict[str, Any], pretrained: Pretrained) -
     described = manifest["head"]
     if described["kind"] != "generate":
         return None
-    if pretrained.readout is None:
+    readout, state = pretrained.readout, load_file(path / "head.safetensors")
+    if "output.weight" in state:
+        scaling = Scaling(described.get("scale", 1.0), described.get("cap"))
+        readout = Readout(state["output.weight"], state.get("output.bias"), scaling)
+    if readout is None:
         raise DataError(f"{path}: it writes its answers, and its base model has no head for that")
-    return Writer(pretrained.readout.to(default_device()), int(described["max_new_tokens"]))
+    return Writer(readout.to(default_device()), int(described["max_new_tokens"]))
 
 
 def _load_head(path: Path, manifest: dict[str, Any], pretrained: Pretrained, prompt: Prompt) -> Head:

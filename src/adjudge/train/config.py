@@ -29,12 +29,16 @@ Betas = Annotated[
 
 
 class LossConfig(StrictModel):
-    """What is minimised."""
+    """What is minimised, and under how much noise."""
 
     kind: Literal["cross_entropy", "focal"] = Field("cross_entropy", description="cross_entropy or focal")
     gamma: float = Field(2.0, ge=0, description="focal: how much less an easy row counts; 0 is cross entropy")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of probability spread over all labels")
     r_drop: float = Field(0.0, ge=0, description="weight of the divergence of two dropout passes (R-Drop)")
+    dropout: float | None = Field(None, ge=0, lt=1, description="every rate of the trunk's own; default: the model's")
+    attention_dropout: float | None = Field(
+        None, ge=0, lt=1, description="of attention weights; default: `dropout`, else the model's"
+    )
 
 
 class OptimizerConfig(StrictModel):
@@ -83,19 +87,19 @@ class TrainingConfig(StrictModel):
             raise ValueError(f"`accumulation` must not be above `batch_size` ({self.batch_size})")
         return self
 
-    def steps_per_epoch(self, n_rows: int) -> int:
-        """Optimiser steps in one pass over so many rows."""
-        return math.ceil(n_rows / self.batch_size)
+    def steps_per_epoch(self, *n_rows: int) -> int:
+        """Optimiser steps in one pass over so many rows, of each task where there are several."""
+        return sum(math.ceil(n / self.batch_size) for n in n_rows)
 
-    def total_steps(self, n_rows: int) -> int:
+    def total_steps(self, *n_rows: int) -> int:
         """Optimiser steps of a training that nothing ends early."""
-        return max(1, round(self.epochs * self.steps_per_epoch(n_rows)))
+        return max(1, round(self.epochs * self.steps_per_epoch(*n_rows)))
 
     def warmup_steps(self, total: int) -> int:
         """Steps over which the rate rises."""
         return round(self.warmup * total) if self.warmup < 1 else min(int(self.warmup), total)
 
-    def steps_between_evaluations(self, n_rows: int) -> int:
+    def steps_between_evaluations(self, *n_rows: int) -> int:
         """Optimiser steps from one validation to the next."""
-        share = max(1, round(self.steps_per_epoch(n_rows) / self.evaluations_per_epoch))
+        share = max(1, round(self.steps_per_epoch(*n_rows) / self.evaluations_per_epoch))
         return self.evaluation.every_steps or share

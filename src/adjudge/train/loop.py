@@ -6,23 +6,28 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import Advance, Log, Progress
 from adjudge.core.seeds import stream_generator
+from adjudge.evaluate.metrics import accuracy, macro_f1
+from adjudge.models.heads import WritingHead
 from adjudge.models.lookup import clear_gradients
 from adjudge.models.network import Network
 from adjudge.models.seeding import seeded_torch
 from adjudge.train.averaging import WeightAverage, set_weights
-from adjudge.train.batches import Rows, batches, parts
+from adjudge.train.batches import Rows, parts
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.config import TrainingConfig
-from adjudge.train.losses import Loss, RowLoss, class_weights
+from adjudge.train.lessons import Lesson, mixed_batches
+from adjudge.train.losses import Loss, RowLoss, Score, class_weights
 from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
 from adjudge.train.recompute import recomputed
 from adjudge.train.schedule import schedule_factor
@@ -44,7 +49,7 @@ class Trainer:
     """One training, put together.
 
     Attributes:
-        network: trained in place; ends with the best validation weights.
+        network: trained in place; ends with the best validation weights. For several tasks, see `joined`.
         config: see `TrainingConfig`.
         seed: the run's; gives the ``order`` and ``dropout`` streams.
         max_seconds: budget of training steps, or None.
@@ -62,20 +67,32 @@ class Trainer:
     checkpoints: Checkpoints | None = None
 
     def fit(self, train: Rows, validation: Rows, n_labels: int) -> tuple[Trained, Selection]:
+        """Train on one task; see `teach`."""
+        return self.teach([Lesson(self.network, train, validation, n_labels)])
+
+    def teach(self, lessons: Sequence[Lesson], temperature: float = 1.0) -> tuple[Trained, Selection]:
         """Train, from the last checkpoint on where there is one.
 
+        Args:
+            lessons: one task or several; their networks are those that `network` was joined of.
+            temperature: how several tasks' steps are mixed; see `mixing_shares`.
+
         Returns:
-            What was done, and the selection: the weights that the network ends with, and their logits of the checked
-            validation rows.
+            What was done, and the selection: the weights that the network ends with, and of a single lesson their
+            logits of the checked validation rows.
 
         Raises:
             ConfigError: an option that the network or the machine cannot do.
             DataError: train or validation has no rows.
             WorkError: the loss or a gradient is not finite.
         """
-        for name, rows in (("train", train), ("validation", validation)):
-            if not len(rows):
-                raise DataError(f"{name} has no rows; training needs some, and some to choose the best checkpoint on")
+        for lesson in lessons:
+            for name, rows in (("train", lesson.train), ("validation", lesson.validation)):
+                if not len(rows):
+                    what = f"{lesson.name}: {name}" if len(lessons) > 1 else name
+                    raise DataError(
+                        f"{what} has no rows; training needs some, and some to choose the best checkpoint on"
+                    )
         optimizer = build_optimizer(self.network, self.config)
         state = TrainingState(
             self.network,
@@ -85,19 +102,22 @@ class Trainer:
             Trained(),
             WeightAverage(self.config.optimizer.average_decay) if self.config.optimizer.average == "ema" else None,
         )
-        course = _Course(self, state, train, checked_rows(validation, self.config, self.seed), n_labels)
+        checked = [replace(one, validation=checked_rows(one.validation, self.config, self.seed)) for one in lessons]
+        course = _Course(self, state, checked, temperature)
+        probe = lessons[0].train.encoded[:_PROBE_ROWS]
         with (
-            recomputed(self.network, train.encoded[:_PROBE_ROWS], enabled=self.config.gradient_checkpointing),
+            recomputed(lessons[0].network, probe, enabled=self.config.gradient_checkpointing),
             seeded_torch(self.seed, "dropout"),
         ):
             self._resume(state)
-            course.run(self._loss(train, n_labels))
+            course.run()
         set_weights(self.network, state.selection.weights)
         self.network.train(False)
         state.done.best_step, state.done.best_macro_f1 = state.selection.step, state.selection.macro_f1
         return state.done, state.selection
 
-    def _loss(self, train: Rows, n_labels: int) -> Loss:
+    def loss(self, train: Rows, n_labels: int) -> Loss:
+        """The loss of one task's rows, weighted where the classes are to be balanced."""
         balanced = self.config.class_weight == "balanced"
         if train.targets.ndim == 2:
             return SetLoss(self.config.loss, positive_weights(train.targets) if balanced else None)
@@ -119,37 +139,32 @@ class _Course:
     Args:
         trainer: what was asked for.
         state: what changes.
-        train: all rows of it.
-        checked: the validation rows that are looked at.
-        n_labels: C.
+        lessons: what is learnt; of validation, the rows that are looked at.
+        temperature: how several are mixed.
     """
 
-    def __init__(self, trainer: Trainer, state: TrainingState, train: Rows, checked: Rows, n_labels: int) -> None:
+    def __init__(self, trainer: Trainer, state: TrainingState, lessons: Sequence[Lesson], temperature: float) -> None:
         self.trainer, self.config, self.network = trainer, trainer.config, trainer.network
         self.state, self.done, self.selection = state, state.done, state.selection
-        self.train, self.checked, self.n_labels = train, checked, n_labels
-        self.total = self.config.total_steps(len(train))
-        self.steps_per_epoch = self.config.steps_per_epoch(len(train))
+        self.lessons, self.temperature = lessons, temperature
+        sizes = [len(lesson.train) for lesson in lessons]
+        self.total = self.config.total_steps(*sizes)
+        self.steps_per_epoch = self.config.steps_per_epoch(*sizes)
+        self.between = self.config.steps_between_evaluations(*sizes)
+        self.losses = [trainer.loss(lesson.train, lesson.n_labels) for lesson in lessons]
         # A resumed optimiser has the rates of its last step, so the peaks come from the one that was just built.
         self.peaks = [group["lr"] for group in state.optimizer.param_groups]
 
-    def run(self, loss: Loss) -> None:
+    def run(self) -> None:
         """Take the steps that are left."""
         if self.done.stopped:
             return
-        config, done, first = self.config, self.done, self.done.steps
-        order = batches(
-            len(self.train),
-            config.batch_size,
-            self.total,
-            self.trainer.seed,
-            difficulty=self.train.difficulty,
-            first=first,
-        )
+        done, first = self.done, self.done.steps
+        order = mixed_batches(self.lessons, self.config, self.total, self.trainer.seed, self.temperature, first)
         with self.trainer.progress.task("train", self.total) as advance:
             advance(first)
-            for batch in order:
-                self._step(batch, loss, advance)
+            for turn, batch in order:
+                self._step(turn, batch, advance)
                 if done.stopped:
                     break
                 if self.trainer.checkpoints and done.steps < self.total and self.trainer.checkpoints.due:
@@ -158,11 +173,11 @@ class _Course:
         if self.trainer.checkpoints and self.trainer.checkpoints.written:
             self.trainer.checkpoints.save(self.state.capture())
 
-    def _step(self, batch: Sequence[int], loss: Loss, advance: Advance) -> None:
+    def _step(self, turn: int, batch: Sequence[int], advance: Advance) -> None:
         """One step with all that follows it: counts, log, validation, and the decision to stop."""
         done, began, began_cpu = self.done, time.perf_counter(), time.process_time()
         rate = self._set_rates(done.steps)
-        value = self._optimise(batch, loss)
+        value = self._optimise(turn, batch)
         done.training_seconds += time.perf_counter() - began
         done.training_cpu_seconds += time.process_time() - began_cpu
         done.steps, done.rows_seen = done.steps + 1, done.rows_seen + len(batch)
@@ -170,11 +185,12 @@ class _Course:
             done.warm_rows, done.warm_seconds = done.rows_seen, done.training_seconds
         last = done.steps == self.total
         if done.steps % _LOG_EVERY_STEPS == 0 or last:
-            self._log("step", loss=value, learning_rate=rate)
+            task = {"task": self.lessons[turn].name} if len(self.lessons) > 1 else {}
+            self._log("step", loss=value, learning_rate=rate, **task)
         limit = self.trainer.max_seconds
         spent = limit is not None and done.training_seconds >= limit
-        if done.steps % self.config.steps_between_evaluations(len(self.train)) == 0 or last or spent:
-            self._evaluate(loss)
+        if done.steps % self.between == 0 or last or spent:
+            self._evaluate()
         patience = self.config.evaluation.patience
         if not done.stopped and spent:
             done.stopped = "max_seconds"
@@ -192,15 +208,17 @@ class _Course:
             group["lr"] = peak * factor
         return float(self.peaks[0] * factor)
 
-    def _optimise(self, batch: Sequence[int], loss: Loss) -> float:
-        """Gradients of a batch, part by part, and one step along them; the batch's loss."""
+    def _optimise(self, turn: int, batch: Sequence[int]) -> float:
+        """Gradients of a lesson's batch, part by part, and one step along them; the batch's loss."""
         optimizer, scaler = self.state.optimizer, self.state.scaler
-        self.network.train(True)
+        lesson, loss = self.lessons[turn], self.losses[turn]
+        for one in self.lessons:  # all of them: the trunk is theirs, and what is kept of its states grows stale
+            one.network.train(True)
         clear_gradients(self.network.modules)
-        weight = float(loss.weights(self._targets(batch)).sum())
+        weight = float(loss.weights(_targets(lesson, batch)).sum())
         value = 0.0
         for part in parts(batch, self.config.accumulation):
-            share = self._part_loss(part, loss) / weight
+            share = self._part_loss(lesson, part, loss) / weight
             auxiliary = self.network.auxiliary_loss()
             if auxiliary is not None:
                 share = share + auxiliary * (len(part) / len(batch))
@@ -219,19 +237,19 @@ class _Course:
             self.state.average.update(self.network)
         return value
 
-    def _part_loss(self, part: Sequence[int], loss: Loss) -> torch.Tensor:
+    def _part_loss(self, lesson: Lesson, part: Sequence[int], loss: Loss) -> torch.Tensor:
         """Sum of the rows' weighted losses; two passes with different dropout where R-Drop wants them."""
-        rows = [self.train.encoded[i] for i in part]
-        passes = [self.network.logits(rows) for _ in range(2 if loss.config.r_drop else 1)]
-        self.done.tokens += len(passes) * self.network.engine.n_tokens(rows, self.network.prefix_ids)
-        targets = self._targets(part)
+        network, rows, targets = lesson.network, [lesson.train.encoded[i] for i in part], _targets(lesson, part)
+        if isinstance(network.head, WritingHead):
+            losses, tokens = network.answer_losses(rows, targets, loss.config.label_smoothing)
+            self.done.tokens += tokens
+            return (loss.weights(targets) * losses).sum()
+        passes = [network.logits(rows) for _ in range(2 if loss.config.r_drop else 1)]
+        self.done.tokens += len(passes) * network.engine.n_tokens(rows, network.prefix_ids)
         losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
-        if self.train.soft is not None:
-            losses = self.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
+        if lesson.train.soft is not None:
+            losses = lesson.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
         return losses.sum()
-
-    def _targets(self, rows: Sequence[int]) -> torch.Tensor:
-        return torch.from_numpy(self.train.targets[list(rows)]).to(self.network.device)
 
     def _refuse_non_finite(self, value: float, norm: float) -> None:
         """A float16 gradient that overflows costs one step and halves the scale; anything else is fatal."""
@@ -243,31 +261,54 @@ class _Course:
                 "lower learning_rate, or set precision: float32"
             )
 
-    def _evaluate(self, loss: Loss) -> None:
+    def _evaluate(self) -> None:
+        """Look at every lesson's validation rows; what counts is the mean over the lessons."""
         average = self.state.average
         with average.applied(self.network) if average else nullcontext():
-            rows, done = self.checked, self.done
-            logits = self.network.predict_logits(rows.encoded, self.n_labels, self.trainer.progress)
-            if not np.isfinite(logits).all():
-                raise WorkError(
-                    f"training stopped: validation logits after step {done.steps} are not finite numbers; "
-                    "lower learning_rate, or set precision: float32"
-                )
-            found = loss.score(logits, rows.targets)
-            self._log("evaluation", loss=found.loss, accuracy=found.accuracy, macro_f1=found.macro_f1)
+            looks = [self._look(lesson, loss) for lesson, loss in zip(self.lessons, self.losses, strict=True)]
+            scores = [asdict(score) for _, score in looks]
+            means = {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
+            alone = len(looks) == 1
+            named = zip(self.lessons, scores, strict=True)
+            self._log("evaluation", **means, **({} if alone else {"tasks": {one.name: score for one, score in named}}))
             target = self.config.evaluation.target_accuracy
-            reached = target is not None and found.accuracy >= target
+            reached = target is not None and means["accuracy"] >= target
             self.selection.offer(
-                self.network, logits, step=done.steps, macro_f1=found.macro_f1, loss=found.loss, keep=reached
+                self.network,
+                looks[0][0] if alone else np.zeros((0, 0), dtype=np.float32),
+                step=self.done.steps,
+                macro_f1=means["macro_f1"],
+                loss=means["loss"],
+                keep=reached,
             )
         if reached:
-            done.stopped, done.target_seconds = "target_accuracy", done.training_seconds
+            self.done.stopped, self.done.target_seconds = "target_accuracy", self.done.training_seconds
 
-    def _log(self, event: str, **values: float) -> None:
+    def _look(self, lesson: Lesson, loss: Loss) -> tuple[npt.NDArray[np.float32], Score]:
+        """A lesson's validation logits, and how right its answers are."""
+        rows = lesson.validation
+        logits = lesson.network.predict_logits(rows.encoded, lesson.n_labels, self.trainer.progress)
+        if not np.isfinite(logits).all():
+            raise WorkError(
+                f"training stopped: validation logits after step {self.done.steps} are not finite numbers; "
+                "lower learning_rate, or set precision: float32"
+            )
+        score = loss.score(logits, rows.targets)
+        if lesson.decide is not None:
+            gold, answers = rows.targets.astype(np.int64, copy=False), lesson.decide(rows.encoded)
+            f1 = macro_f1(gold, answers, lesson.n_labels)
+            score = replace(score, accuracy=accuracy(gold, answers), macro_f1=f1)
+        return logits, score
+
+    def _log(self, event: str, **values: Any) -> None:
         done = self.done
         epoch = done.steps / self.steps_per_epoch
         where = {"event": event, "step": done.steps, "epoch": epoch, "rows_seen": done.rows_seen}
         self.trainer.log({**where, **values})
+
+
+def _targets(lesson: Lesson, rows: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(lesson.train.targets[list(rows)]).to(lesson.network.device)
 
 
 def checked_rows(validation: Rows, config: TrainingConfig, seed: int) -> Rows:
