@@ -83,19 +83,24 @@ def test_json_blocks_are_json(code: str) -> None:
 def test_yaml_blocks_are_valid_tasks_and_recipes(tmp_path: Path) -> None:
     from adjudge.core.config import parse_scalar, validate
     from adjudge.core.task import Data, Task
+    from adjudge.experiment.joint import load_joint
     from adjudge.experiment.recipe import load_recipe, plan
 
-    found = {"task": 0, "recipe": 0, "data": 0, "training": 0}
+    found = {"task": 0, "recipe": 0, "joint": 0, "data": 0, "training": 0}
     tasks = tmp_path / "tasks"
     tasks.mkdir()
-    (tasks / "reviews.yaml").write_text("name: reviews\ndata: {train: reviews.csv}\n", encoding="utf-8")
+    for name in ("reviews", "topic", "urgency"):
+        (tasks / f"{name}.yaml").write_text(f"name: {name}\ndata: {{train: {name}.csv}}\n", encoding="utf-8")
     for document, code in blocks("yaml"):
         value = parse_scalar(code)
-        if "methods" in value:
+        recipe = tmp_path / "recipes" / "reviews.yaml"
+        recipe.parent.mkdir(exist_ok=True)
+        recipe.write_text(code, encoding="utf-8")
+        if "tasks" in value:
+            found["joint"] += 1
+            assert [len(plan(member)) for member in load_joint(recipe).members] == [2, 2]
+        elif "methods" in value:
             found["recipe"] += 1
-            recipe = tmp_path / "recipes" / "reviews.yaml"
-            recipe.parent.mkdir(exist_ok=True)
-            recipe.write_text(code, encoding="utf-8")
             assert len(plan(load_recipe(recipe))) == 7
         elif "training" in value:
             found["training"] += 1
@@ -106,7 +111,7 @@ def test_yaml_blocks_are_valid_tasks_and_recipes(tmp_path: Path) -> None:
         else:
             found["data"] += 1
             validate(Data, value["data"], document)
-    assert found == {"task": 3, "recipe": 1, "data": 2, "training": 1}
+    assert found == {"task": 3, "recipe": 1, "joint": 1, "data": 2, "training": 1}
 
 
 def test_guides_name_every_method_and_every_finding() -> None:
