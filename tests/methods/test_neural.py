@@ -93,6 +93,22 @@ def test_a_score_head_starts_from_the_label_words_mean_rows(folders: Path) -> No
         torch.testing.assert_close(row, pretrained.output_rows[list(ids)].mean(0))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "style", "words"),
+    [("llama", "plain", True), ("llama", "bare", False), ("bert", "auto", False)],
+)
+def test_a_score_head_starts_from_label_words_where_there_are_some(
+    architecture: str, style: str, words: bool, folders: Path
+) -> None:
+    pretrained = load(architecture, folders)
+    prompt = choose_prompt(pretrained, style, 200, SETTING)  # type: ignore[arg-type]
+    own, other = (
+        build_head(pretrained, prompt, HeadConfig(init=init), SETTING).linear.weight  # type: ignore[union-attr,arg-type]
+        for init in ("auto", "label_words" if words else "random")
+    )
+    assert torch.equal(own, other)
+
+
 def test_pooling_goes_by_kind_unless_said(folders: Path) -> None:
     for architecture, pooling in (("bert", "mean"), ("llama", "last")):
         pretrained = load(architecture, folders)

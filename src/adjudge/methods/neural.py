@@ -49,7 +49,9 @@ class HeadConfig(StrictModel):
         "score", description="score: a linear layer; label: the label words' rows; generate: free text"
     )
     pooling: Pooling | None = Field(None, description="mean, first or last; default: mean (encoder), last (causal)")
-    init: Literal["random", "label_words"] = Field("random", description="where the score layer starts")
+    init: Literal["auto", "random", "label_words"] = Field(
+        "auto", description="where the score layer starts; auto: the label words' rows where there are some"
+    )
     train_label_rows: bool = Field(False, description="whether the label words' rows learn too")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the pooled state, score head only")
     bias: bool = Field(True, description="whether the score layer adds a constant to each label")
@@ -121,7 +123,8 @@ def build_head(
         head = ScoreHead(
             pretrained.hidden_size, len(setting.labels), pooling=pooling, dropout=config.dropout, bias=config.bias
         )
-    if config.init == "label_words":
+    starts = pooling == "last" and pretrained.readout is not None and all(prompt.answer_ids)
+    if config.init == "label_words" or (config.init == "auto" and starts):
         rows = answer_readout(pretrained, prompt).weight
         words = [rows[list(ids)].float().mean(dim=0) for ids in prompt.answer_ids]
         head.linear.weight.data.copy_(torch.stack(words))
