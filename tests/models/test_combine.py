@@ -13,6 +13,8 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Setting
 from adjudge.models.combine import HOWS, combine_adapters, combined
+from adjudge.models.export.huggingface import export_huggingface
+from adjudge.models.merge import merge_adapter
 from adjudge.models.neural import NeuralClassifier
 from tests.tiny_models import tiny_model
 
@@ -116,3 +118,20 @@ def test_what_cannot_be_combined_is_refused(saved: list[Path], model: Path, tmp_
     label = fit(model, 0, head={"kind": "label"})
     with pytest.raises(ConfigError, match="different kind of head"):
         combine_adapters([first, label], "linear")
+
+
+def test_a_base_that_training_rounded_is_neither_merged_nor_combined_nor_exported(model: Path, tmp_path: Path) -> None:
+    """They would be those of other weights than the saved classifier's."""
+    trained = fit(model, 0, precision="bfloat16")
+    for make in (
+        merge_adapter,
+        lambda one: combine_adapters([one, one], "linear"),
+        lambda one: export_huggingface(one, tmp_path / "exported"),
+    ):
+        with pytest.raises(ConfigError, match=r"rounded for training \(.* is bfloat16\).*; save it, load it"):
+            make(trained)
+    trained.save(tmp_path / "saved")
+    expected = trained.predict_logits(TEXTS)
+    merged = merge_adapter(NeuralClassifier.load(tmp_path / "saved"), "float32")
+    assert {parameter.dtype for parameter in merged.network.engine.trunk.parameters()} == {torch.float32}
+    torch.testing.assert_close(merged.predict_logits(TEXTS), expected, atol=2e-2, rtol=0)

@@ -15,6 +15,7 @@ import torch
 from adjudge.core.errors import ConfigError
 from adjudge.models.heads import LabelHead, ScoreHead
 from adjudge.models.lowrank import unfuse_lora
+from adjudge.models.merge import refuse_rounded
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.seeding import seeded_torch
 
@@ -52,8 +53,8 @@ def combine_adapters(
         A classifier whose trunk is saved whole.
 
     Raises:
-        ConfigError: the classifiers differ in what they must share, an adapter is no plain LoRA, or a number is out
-            of its range.
+        ConfigError: the classifiers differ in what they must share, an adapter is no plain LoRA, a base was rounded
+            for training, or a number is out of its range.
     """
     shares = list(weights) if weights is not None else default_weights(how, len(classifiers))
     if len(shares) != len(classifiers) or not sum(shares) > 0:
@@ -127,11 +128,13 @@ def _lora_layers(classifier: NeuralClassifier) -> dict[str, Any]:
     """A trunk's LoRA layers by name.
 
     Raises:
-        ConfigError: there are none, or some whose change of the weights is not their product (DoRA, experts).
+        ConfigError: there are none, or some whose change of the weights is not their product (DoRA, experts); or
+            the base was rounded.
     """
     from peft.tuners.lora import Linear, LoraLayer
 
     trunk = classifier.network.engine.trunk
+    refuse_rounded(trunk)
     unfuse_lora(trunk)
     found = {name: module for name, module in trunk.named_modules() if isinstance(module, LoraLayer)}
     odd = [name for name, module in found.items() if type(module) is not Linear or any(module.use_dora.values())]

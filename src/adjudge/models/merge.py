@@ -30,16 +30,32 @@ def merge_adapter(classifier: NeuralClassifier, weights: WeightsType = "bfloat16
         A classifier whose trunk is saved whole.
 
     Raises:
-        ConfigError: there is no adapter, or one that is no change of weights (prefix and prompt tuning, bottlenecks).
+        ConfigError: there is no adapter, or one that is no change of weights (prefix and prompt tuning, bottlenecks);
+            or the classifier was trained in half precision just now, see `refuse_rounded`.
         WorkError: a merged weight lies outside the range of the number format.
     """
     trunk = classifier.network.engine.trunk
+    refuse_rounded(trunk)
     classifier.network.train(True)  # weights change: whatever is kept of their states is forgotten
     fold(trunk, classifier.adaptation)
     round_weights(trunk, weights)
     trunk.requires_grad_(False)
     classifier.network.train(False)
     return replace(classifier, adaptation="full", weights=weights, quantization="none")
+
+
+def refuse_rounded(trunk: nn.Module) -> None:
+    """Adapters are added to the base model as its files have it, not as a training in half precision rounds it.
+
+    Raises:
+        ConfigError: frozen weights are rounded (`adjudge.models.lowrank.round_frozen`).
+    """
+    for name, parameter in trunk.named_parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            raise ConfigError(
+                f"the base model's weights were rounded for training ({name} is {str(parameter.dtype)[6:]}), so what "
+                "is made from them here would not be what the saved classifier gives; save it, load it, and take that"
+            )
 
 
 def fold(trunk: nn.Module, adaptation: str) -> None:

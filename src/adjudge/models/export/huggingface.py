@@ -24,7 +24,7 @@ from adjudge.models.adapters import save_adapter
 from adjudge.models.export.prompted import prompted_tokenizer
 from adjudge.models.heads import LabelHead, ScoreHead
 from adjudge.models.loading import load_pretrained, locate
-from adjudge.models.merge import fold, round_weights
+from adjudge.models.merge import fold, refuse_rounded, round_weights
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.precision import WeightsType
 
@@ -68,10 +68,15 @@ def export_huggingface(classifier: NeuralClassifier, folder: Path, weights: Weig
 
 
 def prepare(classifier: NeuralClassifier, weights: WeightsType) -> nn.Module:
-    """Merge what can be merged, round, and compute in float32 from here on."""
+    """Merge what can be merged, round, and compute in float32 from here on.
+
+    Raises:
+        ConfigError: the adapter is no change of weights, the model runs both ways, or its base was rounded.
+    """
     if classifier.attention == "bidirectional":
         raise ConfigError("attention: bidirectional cannot be exported: other programs would run the model causally")
     trunk = classifier.network.engine.trunk
+    refuse_rounded(trunk)
     classifier.network.train(True)  # weights change: whatever is kept of their states is forgotten
     if classifier.adaptation not in ("none", "full"):
         fold(trunk, classifier.adaptation)
