@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adjudge.core.errors import ConfigError
+from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.hashing import hash_file
 from adjudge.core.task import Task
 from adjudge.core.types import Split
@@ -95,3 +95,8 @@ def test_it_needs_a_causal_model_and_an_answer_slot(model: Path, tmp_path: Path)
         fit(tiny_model("bert", tmp_path / "bert"))
     with pytest.raises(ConfigError, match="answer slot"):
         fit(model, prompt_style="bare")
+
+
+def test_a_validation_without_rows_is_refused(model: Path) -> None:
+    with pytest.raises(DataError, match="validation has no rows; the offsets"):
+        fit(model, VALIDATION.take([]))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Split
 from adjudge.evaluate.metrics import accuracy, macro_f1
@@ -85,7 +86,12 @@ def fit_scoring(
         setting: what surrounds the fit.
         shots: demonstrations of train, in the order in which they are shown.
         shot_tokens: the most tokens of each one's text.
+
+    Raises:
+        DataError: validation has no rows.
     """
+    if not len(validation):
+        raise DataError("validation has no rows; the offsets of label words are estimated on its texts")
     pretrained = load_pretrained(config.model, allow=("causal",))
     pretrained.trunk.requires_grad_(False)
     writes = config.head == "generate"
