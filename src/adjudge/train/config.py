@@ -64,7 +64,9 @@ class TrainingConfig(StrictModel):
     learning_rate: float = Field(gt=0, description="peak learning rate of the trunk's weights")
     epochs: float = Field(gt=0, description="passes over train; a fraction is allowed")
     batch_size: int = Field(32, ge=1, description="rows per step")
-    accumulation: int = Field(1, ge=1, description="parts that a batch is run in; the gradient is the same")
+    accumulation: int = Field(
+        1, ge=1, description="parts that a batch is run in; same gradient, but for a mixture's router loss"
+    )
     gradient_checkpointing: bool = Field(False, description="keep less memory, run forward twice")
     schedule: Schedule = Field("linear", description="constant, linear or cosine")
     warmup: Warmup = Field(0.06, description="rising rate: a share of the steps (below 1) or a number of them")
