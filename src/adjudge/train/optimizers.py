@@ -18,7 +18,7 @@ _BITSANDBYTES = {"adamw_8bit": "AdamW8bit", "adamw_paged": "PagedAdamW32bit", "a
 
 
 def build_optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimiser that the config names; vectors (biases, norms) are not decayed.
+    """The optimiser that the config names; vectors (biases, norms, IA3's) are not decayed.
 
     ``adam`` adds the decay to the gradient (Kingma & Ba 2015), ``adamw`` to the step (Loshchilov & Hutter 2019).
 
@@ -50,7 +50,8 @@ def _groups(network: Network, config: TrainingConfig) -> list[dict[str, Any]]:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.trainable().items():
         rate = head_rate if name.startswith("head.") else config.learning_rate
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        # IA3's vectors are factors, neutral at 1, and PEFT gives them a second dimension.
+        decay = config.weight_decay if parameter.ndim > 1 and ".ia3_l." not in name else 0.0
         groups.setdefault((rate * network.rate_multiplier(name), decay), []).append(parameter)
     return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
 
