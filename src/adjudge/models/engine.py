@@ -233,7 +233,8 @@ def _probe_rows(config: Any, *, causal: bool) -> tuple[list[Encoded], tuple[int,
     # Some models derive positions from where the padding id stands, so it must not occur inside a row.
     usable = [i for i in range(min(int(config.vocab_size), 1000)) if i != getattr(config, "pad_token_id", None)]
     limit = int(getattr(config, "max_position_embeddings", None) or 512) - 8
-    windows = [getattr(config, name, None) for name in ("sliding_window", "local_attention", "attention_window")]
+    names = ("sliding_window", "local_attention", "attention_window", "attention_chunk_size")
+    windows = [getattr(config, name, None) for name in names]
     longest = max([24, *(int(window) + 24 for window in windows if isinstance(window, int) and window < 2048)])
 
     def row(length: int, seed: int) -> Encoded:
