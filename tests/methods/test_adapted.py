@@ -147,7 +147,8 @@ def test_lora_plus_gives_b_its_own_rate(models: dict[str, Path]) -> None:
 def test_ia3s_vectors_are_not_decayed(models: dict[str, Path]) -> None:
     network = fit("ia3", models["llama"]).classifier.network  # type: ignore[attr-defined]
     config = TrainingConfig(learning_rate=1e-3, epochs=1.0, weight_decay=0.1)
-    decays = {id(p): group["weight_decay"] for group in build_optimizer(network, config).param_groups for p in group["params"]}
+    groups = build_optimizer(network, config).param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, parameter in network.trainable().items():
         assert decays[id(parameter)] == (0.1 if name == "head.linear.weight" else 0.0), name
 

@@ -81,7 +81,8 @@ def verify_saved(
     expected, replies = classifier.predict_proba(texts), _written(classifier, texts)
     with tempfile.TemporaryDirectory(prefix="adjudge-verify-") as folder:
         probe, answer = Path(folder) / "probe.json", Path(folder) / "answer.npy"
-        write_json(probe, {"texts": list(texts), "labels": list(classifier.labels)})
+        # Escaped, because a text may hold half of a surrogate pair, which UTF-8 cannot.
+        probe.write_text(json.dumps({"texts": list(texts), "labels": list(classifier.labels)}), encoding="utf-8")
         command = [sys.executable, "-m", "adjudge.experiment.verify", str(model), str(probe), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode != 0:

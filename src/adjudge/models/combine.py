@@ -53,8 +53,8 @@ def combine_adapters(
         A classifier whose trunk is saved whole.
 
     Raises:
-        ConfigError: the classifiers differ in what they must share, an adapter is no plain LoRA, a base was rounded for
-            training, or a number is out of its range.
+        ConfigError: the classifiers differ in what they must share, an adapter is no plain LoRA, a base was rounded
+            for training, or a number is out of its range.
     """
     shares = list(weights) if weights is not None else default_weights(how, len(classifiers))
     if len(shares) != len(classifiers) or not sum(shares) > 0:
