@@ -23,6 +23,7 @@ from adjudge.models.heads import Head, LabelHead, Pooling, ScoreHead, WritingHea
 from adjudge.models.loading import Pretrained
 from adjudge.models.lookup import keep_gradients
 from adjudge.models.lowrank import round_frozen
+from adjudge.models.masks import mask_quickly
 from adjudge.models.network import Network
 from adjudge.models.neural import CHUNK_TEXTS, Adaptation, Attention, NeuralClassifier, build_network
 from adjudge.models.precision import Precision, default_device, resolve_precision
@@ -119,15 +120,16 @@ def build_head(
     if config.kind == "generate":
         return writing_head(pretrained, answer_readout(pretrained, prompt), prompt, adaptation)
     pooling = config.pooling or default_pooling(pretrained)
-    with seeded_torch(setting.seed, "init"):
+    starts = pooling == "last" and pretrained.readout is not None and all(prompt.answer_ids)
+    words = config.init == "label_words" or (config.init == "auto" and starts)
+    # A layer that takes over rows draws nothing of its own that would count.
+    with torch.random.fork_rng(devices=[]) if words else seeded_torch(setting.seed, "init"):
         head = ScoreHead(
             pretrained.hidden_size, len(setting.labels), pooling=pooling, dropout=config.dropout, bias=config.bias
         )
-    starts = pooling == "last" and pretrained.readout is not None and all(prompt.answer_ids)
-    if config.init == "label_words" or (config.init == "auto" and starts):
+    if words:
         rows = answer_readout(pretrained, prompt).weight
-        words = [rows[list(ids)].float().mean(dim=0) for ids in prompt.answer_ids]
-        head.linear.weight.data.copy_(torch.stack(words))
+        head.linear.weight.data.copy_(torch.stack([rows[list(ids)].float().mean(dim=0) for ids in prompt.answer_ids]))
     return head
 
 
@@ -275,6 +277,7 @@ def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted
             give_writer(pupil.classifier, pupil.setting)
     if not any(isinstance(head, WritingHead) and head.shares_table for head in heads):
         keep_gradients(first.network.engine.trunk)  # else the gradient of all words is added to the tokens'
+    mask_quickly(first.network.engine.trunk)
     network = joined([pupil.classifier.network for pupil in pupils])
     trainer = Trainer(
         network,

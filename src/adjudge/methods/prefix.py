@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 from pydantic import Field
@@ -39,7 +40,8 @@ def fit(train: Split, validation: Split, config: PrefixConfig, setting: Setting)
 
     def adapt(pretrained: Pretrained) -> Adapted:
         ids = start_ids(pretrained, config.virtual_tokens, config.start, setting)
-        with seeded_torch(setting.seed, "init"):
+        # Without a network nothing is drawn.
+        with seeded_torch(setting.seed, "init") if config.projection else nullcontext():
             add_prefix(pretrained.trunk, ids, projection=config.projection)
         return Adapted("prefix", facts={"virtual_tokens": config.virtual_tokens})
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from adjudge.models.masks import keep_mask
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -142,7 +144,7 @@ def _forward(
         weights.append((powers * front_share.div_(total)).to(q.dtype).view(heads, tokens * group, -1))
     for part, powers in zip(settings.segments, own, strict=True):
         weights.append((powers * _shares(share, part)).to(q.dtype))
-    drops = [_keep(weight, settings.dropout) for weight in weights] if settings.dropout else []
+    drops = [keep_mask(w.shape, settings.dropout, w.dtype, w.device) for w in weights] if settings.dropout else []
     used = [weight * keep for weight, keep in zip(weights, drops, strict=True)] if drops else weights
     out = torch.empty_like(q)
     for part, weight in zip(settings.segments, used[len(used) - len(own) :], strict=True):
@@ -198,11 +200,6 @@ def _softmax_backward(
     if keep is None:
         return (upstream - inner).mul_(weight).mul_(scale).to(weight.dtype), weight
     return (upstream * keep - inner).mul_(weight).mul_(scale).to(weight.dtype), weight * keep
-
-
-def _keep(weight: torch.Tensor, dropout: float) -> torch.Tensor:
-    """0 where a weight is dropped, else what makes up for it."""
-    return torch.empty_like(weight).bernoulli_(1 - dropout).div_(1 - dropout)
 
 
 def _slots(state: torch.Tensor, part: Segment) -> torch.Tensor:

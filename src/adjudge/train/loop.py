@@ -238,14 +238,15 @@ class _Course:
         return value
 
     def _part_loss(self, lesson: Lesson, part: Sequence[int], loss: Loss) -> torch.Tensor:
-        """Sum of the rows' weighted losses; two passes with different dropout where R-Drop wants them."""
+        """Sum of the rows' weighted losses; where R-Drop wants it, every row is run twice, with different dropout."""
         network, rows, targets = lesson.network, [lesson.train.encoded[i] for i in part], _targets(lesson, part)
         if isinstance(network.head, WritingHead):
             losses, tokens = network.answer_losses(rows, targets, loss.config.label_smoothing)
             self.done.tokens += tokens
             return (loss.weights(targets) * losses).sum()
-        passes = [network.logits(rows) for _ in range(2 if loss.config.r_drop else 1)]
-        self.done.tokens += len(passes) * network.engine.n_tokens(rows, network.prefix_ids)
+        times = 2 if loss.config.r_drop else 1
+        passes = network.logits(rows * times).chunk(times)
+        self.done.tokens += network.engine.n_tokens(rows * times, network.prefix_ids)
         losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
         if lesson.train.soft is not None:
             losses = lesson.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
