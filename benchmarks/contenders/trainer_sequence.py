@@ -70,8 +70,10 @@ def main() -> None:
         callbacks=[StepTurns(pace)],
     )
     trainer.train()
-    logits = torch.from_numpy(np.asarray(trainer.predict(held_out).predictions)).float()
-    gold = torch.tensor([row["labels"] for row in held_out])
+    answered = trainer.predict(held_out)
+    logits = torch.from_numpy(np.asarray(answered.predictions)).float()
+    # Grouping by length orders rows in prediction too, so the labels are taken as they come back.
+    gold = torch.from_numpy(np.asarray(answered.label_ids))
     pace.end(held_out_log_loss=float(torch.nn.functional.cross_entropy(logits, gold)))
 
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adjudge.core.config import validate
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
 from adjudge.methods import METHODS, Setting
+from adjudge.models.storage import load_classifier
 from tests.methods.test_lora import LABELS, TRAIN, VALIDATION
 from tests.tiny_models import tiny_model
 
 LORA = {"rank": 2, "alpha": 4.0}
 
 
-def fit(method: str, model: Path, start: Path | None = None, **options: Any) -> Any:
+def fit(
+    method: str, model: Path, start: Path | None = None, training: dict[str, Any] | None = None, **options: Any
+) -> Any:
     chosen = METHODS.load(method)
-    training = {"epochs": 1.0, "batch_size": 8}
-    given = {"model": str(model), "precision": "float32", "training": training, **options}
+    steps = {"epochs": 1.0, "batch_size": 8, **(training or {})}
+    given = {"model": str(model), "precision": "float32", "training": steps, **options}
     setting = Setting(Task(name="t"), LABELS, start=start)
     return chosen.fit(TRAIN, VALIDATION, validate(chosen.config, given, method), setting).classifier
 
@@ -55,8 +59,13 @@ def test_a_recipe_whose_function_is_another_is_refused(
         fit(method, model, lora, **{**LORA, **options})
 
 
-def test_what_shapes_training_alone_may_differ(model: Path, lora: Path) -> None:
-    fit("lora", model, lora, **LORA, dropout=0.1, head={"dropout": 0.5})
+def test_what_shapes_training_alone_may_differ_and_the_runs_weights_are_taken(model: Path, lora: Path) -> None:
+    still = {"learning_rate": 1e-30}
+    taken = fit("lora", model, lora, still, **LORA, dropout=0.1, head={"dropout": 0.5})
+    anew = fit("lora", model, None, still, **LORA)
+    saved = load_classifier(lora).predict_logits(TRAIN.texts)
+    np.testing.assert_allclose(taken.predict_logits(TRAIN.texts), saved, atol=1e-5)
+    assert abs(anew.predict_logits(TRAIN.texts) - saved).max() > 1e-2
 
 
 @pytest.mark.parametrize(
