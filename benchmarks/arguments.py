@@ -31,14 +31,29 @@ def benchmark_parser(text: str | None, *, rounds: int) -> argparse.ArgumentParse
     return parser
 
 
-def plan_of(options: argparse.Namespace, scratch: Path, *, amount: int, warm: int, again: int = 0) -> Plan:
+def step_arguments(parser: argparse.ArgumentParser, *, train: int, timed: int, warm: int) -> None:
+    """Add the options of a training benchmark: its length, and which of its steps are timed."""
+    parser.add_argument(
+        "--train-steps", type=int, default=train, help="steps of the training behind the loss (default %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=timed, help="timed steps of a round (default %(default)s)")
+    parser.add_argument("--warm", type=int, default=warm, help="untimed steps before them (default %(default)s)")
+
+
+def training_plan(options: argparse.Namespace, scratch: Path) -> Plan:
+    """The rounds of a training benchmark.
+
+    Raises:
+        SystemExit: the training is shorter than a round.
+    """
+    if options.train_steps < options.warm + options.steps:
+        raise SystemExit(f"--train-steps {options.train_steps}: a round alone has {options.warm + options.steps}")
+    return plan_of(options, scratch, amount=options.steps, warm=options.warm)
+
+
+def plan_of(options: argparse.Namespace, scratch: Path, *, amount: int, warm: int) -> Plan:
     """The rounds that the options ask for."""
-    return Plan(options.rounds, amount, warm, options.threads, options.environments, scratch, again)
-
-
-def total_steps(options: argparse.Namespace) -> int:
-    """Steps of a training benchmark: warm ones at first and again at the start of every turn, then the timed ones."""
-    return int(options.warm + options.rounds * (options.warm + options.steps))
+    return Plan(options.rounds, amount, warm, options.threads, options.environments, scratch)
 
 
 def pick(contenders: Sequence[Contender], only: Sequence[str] | None) -> list[Contender]:

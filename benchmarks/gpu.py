@@ -100,7 +100,7 @@ def made_rows(kind: str, count: int) -> list[dict[str, str]]:
 
 def contenders(kind: str, folder: Path, peer: str, options: argparse.Namespace) -> list[Contender]:
     """adjudge with a sequence head, and the Trainer, on the same rows."""
-    steps = options.warm + options.rounds * options.steps
+    steps = options.warm + options.steps
     prompt = prompt_of(TOKENIZER, "plain", 640)
     rows = made_rows(kind, steps * BATCH + 8)
     for row in rows:
@@ -154,8 +154,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the emotion rows, for training to full accuracy")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=8, help="steps of a turn, 32 rows each (default %(default)s)")
-    parser.add_argument("--warm", type=int, default=4, help="untimed steps before the rounds (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of a round, 32 rows each (default %(default)s)")
+    parser.add_argument("--warm", type=int, default=4, help="untimed steps of a round (default %(default)s)")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads of every contender (default %(default)s)")
     parser.add_argument("--environments", type=Path, default=default_root(), help="folder of the peers' environments")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="recipe of the emotion part (default %(default)s)")

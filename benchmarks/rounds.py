@@ -1,4 +1,4 @@
-"""Interleaved rounds: every contender has a process of its own, loads once, and works when it is its turn."""
+"""Interleaved rounds: in each, every contender is started anew, works alone on the machine, and is gone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class Contender:
         script: in `contenders/`.
         job: what the script is told; JSON-ready.
         amount: units of its turns; None takes the plan's.
-        warm: its untimed units; None takes the plan's.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Contender:
     script: str
     job: dict[str, Any]
     amount: int | None = None
-    warm: int | None = None
 
 
 @dataclass
@@ -48,8 +46,8 @@ class Outcome:
 
     Attributes:
         turns: one dictionary a round: ``units``, ``seconds``, ``processor_seconds``, ``rows`` …
-        facts: what it said at its end: versions, peak memory, held-out loss …
-        start_seconds: from the start of its process until everything was loaded.
+        facts: what it said at the end of the last round: versions, peak memory, held-out loss …
+        start_seconds: from the start of its last process until everything was loaded.
         failed: why it is missing or ended early, or None.
     """
 
@@ -75,12 +73,10 @@ class Plan:
     Attributes:
         rounds: timed turns of each contender.
         amount: units of a turn.
-        warm: untimed units of each before the first round: they fill caches and choose kernels.
+        warm: untimed units at the start of each turn: they fill caches and choose kernels.
         threads: of every contender.
         environments: folder of the virtual environments.
         scratch: folder for jobs, adapters and what the contenders print.
-        again: untimed units at the start of every turn: while others work, a contender's caches go cold, and the
-            system may take its memory.
     """
 
     rounds: int
@@ -89,7 +85,6 @@ class Plan:
     threads: int
     environments: Path
     scratch: Path
-    again: int = 0
 
 
 class ContenderFailedError(Exception):
@@ -99,9 +94,9 @@ class ContenderFailedError(Exception):
 class Worker:
     """One contender's process."""
 
-    def __init__(self, contender: Contender, plan: Plan) -> None:
+    def __init__(self, contender: Contender, plan: Plan, number: int) -> None:
         python = interpreter(contender.environment, plan.environments)
-        self._folder = plan.scratch / contender.name
+        self._folder = plan.scratch / f"{contender.name}-{number}"
         self._folder.mkdir(parents=True)
         job = self._folder / "job.json"
         job.write_text(json.dumps(contender.job | {"scratch": str(self._folder)}), encoding="utf-8")
@@ -172,86 +167,61 @@ class Worker:
 
 
 def run_rounds(contenders: Sequence[Contender], plan: Plan) -> dict[str, Outcome]:
-    """Start all, give each its turns in an order that rotates by round, and let each end.
+    """Give each contender its turns, in an order that rotates by round.
 
-    A contender that cannot be had or fails is reported with the reason; the others go on.
+    Nobody waits in memory while others work: a system takes memory back from those who do, and the next turn would
+    pay for that. In the last round a contender also does the rest of its work, untimed, and says its facts. One that
+    cannot be had or fails is reported with the reason and left out of the rounds that follow.
     """
     outcomes = {contender.name: Outcome() for contender in contenders}
-    workers: dict[str, Worker] = {}
-    try:
-        for contender in contenders:
-            _start(contender, plan, workers, outcomes[contender.name])
-        started = [contender for contender in contenders if contender.name in workers]
-        for number in range(plan.rounds):
-            shift = number % max(1, len(started))
-            for contender in started[shift:] + started[:shift]:
-                _turn(contender, workers, outcomes[contender.name], plan)
-        for contender in started:
-            _end(contender.name, workers, outcomes[contender.name])
-    finally:
-        for worker in workers.values():
-            worker.stop()
+    for number in range(plan.rounds):
+        shift = number % max(1, len(contenders))
+        for contender in [*contenders[shift:], *contenders[:shift]]:
+            outcome = outcomes[contender.name]
+            if outcome.failed is None:
+                _turn(contender, plan, number, outcome)
     return outcomes
 
 
-def _start(contender: Contender, plan: Plan, workers: dict[str, Worker], outcome: Outcome) -> None:
-    say(f"{contender.name}: starting")
-    began = time.perf_counter()
+def _turn(contender: Contender, plan: Plan, number: int, outcome: Outcome) -> None:
+    worker = None
     try:
-        worker = Worker(contender, plan)
-        workers[contender.name] = worker
+        began = time.perf_counter()
+        worker = Worker(contender, plan, number)
         worker.reply()
         outcome.start_seconds = time.perf_counter() - began
-        warm = plan.warm if contender.warm is None else contender.warm
-        if warm:
-            worker.ask(warm)
+        if plan.warm:
+            worker.ask(plan.warm)
             worker.reply()
+        worker.ask(contender.amount or plan.amount)
+        ended = _take(worker.reply(), outcome)
+        say(f"round {number + 1}, {contender.name}: {outcome.rates()[-1]:.2f} rows/s")
+        if number + 1 == plan.rounds:
+            _end(worker, outcome, ended=ended)
     except (EnvironmentUnavailableError, ContenderFailedError) as error:
-        _give_up(contender.name, workers, outcome, error)
+        outcome.failed = str(error)
+        say(f"round {number + 1}, {contender.name}: {error}")
+    finally:
+        if worker is not None:
+            worker.stop()
 
 
-def _turn(contender: Contender, workers: dict[str, Worker], outcome: Outcome, plan: Plan) -> None:
-    name = contender.name
-    if name not in workers or outcome.facts:
-        return
-    try:
-        if plan.again:
-            workers[name].ask(plan.again)
-            workers[name].reply()
-        workers[name].ask(contender.amount or plan.amount)
-        _take(workers[name].reply(), outcome)
-    except ContenderFailedError as error:
-        _give_up(name, workers, outcome, error)
-    if outcome.turns:
-        say(f"{name}: {outcome.rates()[-1]:.2f} rows/s")
+def _end(worker: Worker, outcome: Outcome, *, ended: bool) -> None:
+    """The rest of its work, which nobody times."""
+    if not ended:
+        worker.ask(None)
+    while not ended:
+        ended = _take(worker.reply(), outcome)
+    worker.wait()
 
 
-def _end(name: str, workers: dict[str, Worker], outcome: Outcome) -> None:
-    """The rest of its work, which nobody times; a turn that its end cut short comes first."""
-    if name not in workers:
-        return
-    try:
-        if not outcome.facts:
-            workers[name].ask(None)
-        while not outcome.facts:
-            _take(workers[name].reply(), outcome)
-        workers.pop(name).wait()
-    except ContenderFailedError as error:
-        _give_up(name, workers, outcome, error)
-
-
-def _take(reply: dict[str, Any], outcome: Outcome) -> None:
+def _take(reply: dict[str, Any], outcome: Outcome) -> bool:
+    """Keep what was replied; whether that was the end."""
     if "turn" in reply:
         outcome.turns.append(reply["turn"])
     if "end" in reply:
         outcome.facts = reply["end"]
-
-
-def _give_up(name: str, workers: dict[str, Worker], outcome: Outcome, error: Exception) -> None:
-    outcome.failed = str(error)
-    if name in workers:
-        workers.pop(name).stop()
-    say(f"{name}: {error}")
+    return "end" in reply
 
 
 def say(line: str) -> None:

@@ -4,9 +4,9 @@
 
 Zero-shot and with 8 demonstrations. The peers are Transformers' text-generation pipeline (row by row, and batched),
 whose replies are searched for a label's word, and lm-evaluation-harness's log-likelihoods on the very ids and
-demonstrations that adjudge uses. Speed is measured in bfloat16 in interleaved rounds; slow contenders take fewer rows
-a turn. Then adjudge and the harness choose labels in float32 on the same rows: these must agree. Takes about 8 minutes
-with the defaults on two cores.
+demonstrations that adjudge uses. Speed is measured in bfloat16 in interleaved rounds, in each of which every contender
+starts anew, alone on the machine; slow contenders take fewer rows. Then adjudge and the harness choose labels in
+float32 on the same rows: these must agree. Takes about 12 minutes with the defaults on two cores.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def side_by_side(options: argparse.Namespace, shown: Shown, precision: str) -> l
         "continuations": [list(ids) for ids in prompt.answer_ids],
     }
     found = [
-        Contender(f"adjudge-{shots}", "own", "adjudge_scoring.py", ours, amount=-(-options.rows // options.rounds)),
+        Contender(f"adjudge-{shots}", "own", "adjudge_scoring.py", ours, amount=options.rows),
         Contender(f"harness-{shots}", "lm-eval", "harness_scoring.py", common | harness),
     ]
     if not shots and precision == "bfloat16":
@@ -111,7 +111,9 @@ def wanted(contenders: Sequence[Contender], only: Sequence[str] | None) -> list[
 
 def main() -> None:
     parser = benchmark_parser(__doc__, rounds=3)
-    parser.add_argument("--rows", type=int, default=2000, help="test rows of adjudge's turns together")
+    parser.add_argument(
+        "--rows", type=int, default=2000, help="test rows of adjudge in a round (default 2000)"
+    )
     parser.add_argument("--turns", type=float, default=1.0, help="factor on the rows of every turn (default 1)")
     parser.add_argument("--agree", type=int, default=400, help="rows of the float32 comparison, zero-shot")
     parser.add_argument("--agree-shots", type=int, default=60, help="the same with 8 demonstrations")

@@ -3,10 +3,10 @@
     python benchmarks/train_cpu.py --data FOLDER        (train.txt and val.txt with lines text;label)
 
 Rank 8 on all linear layers, 32 rows a step, bfloat16, the same prompt text, rows, maximum length, rate, schedule and
-threads for all; packed contenders take as many packs a step as hold about 32 rows. Every contender loads once, takes
-its warm-up steps, and then a few steps in each of the interleaved rounds. Compared are rows per second of those turns
-and, after the same rows, the closed-set log loss on held-out rows: adapters of generating contenders are all judged by
-one engine, sequence heads by their own logits. Takes about 12 minutes with the defaults on two cores.
+threads for all; packed contenders take as many packs a step as hold about 32 rows. In each of the interleaved rounds
+every contender starts anew, alone on the machine, takes an untimed step and then the timed ones. Compared are rows per
+second of these and, after the same rows, the closed-set log loss on held-out rows: adapters of generating contenders
+are all judged by one engine, sequence heads by their own logits. Takes about 35 minutes with the defaults on two cores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from arguments import benchmark_parser, pick, plan_of, total_steps
+from arguments import benchmark_parser, pick, step_arguments, training_plan
 from emotion import LABELS, as_jobs, prompt_of, read_rows, task
 from held_out import Judge
 from records import append, best, described, machine, ratio, table, target_lines
@@ -52,13 +52,12 @@ OURS: dict[str, dict[str, Any]] = {
 
 def contenders(options: argparse.Namespace, scratch: Path) -> list[Contender]:
     """Everybody's jobs."""
-    steps = total_steps(options)
     prompt = prompt_of(MODEL, "plain", MAX_TOKENS)
     common = {
         "model": locate(MODEL).source,
         "task": task(),
         "labels": list(LABELS),
-        "train": as_jobs(read_rows(options.data, "train", steps * options.batch), prompt),
+        "train": as_jobs(read_rows(options.data, "train", options.train_steps * options.batch), prompt),
         "held_out": as_jobs(read_rows(options.data, "val", options.held_out), prompt),
         "cue_ids": list(prompt.suffix_ids),
         "rank": RANK,
@@ -141,17 +140,13 @@ def judge(options: argparse.Namespace, outcomes: dict[str, Outcome], scratch: Pa
 def main() -> None:
     parser = benchmark_parser(__doc__, rounds=3)
     parser.add_argument("--batch", type=int, default=32, help="rows of a step (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=2, help="steps of a turn (default %(default)s)")
-    parser.add_argument(
-        "--warm", type=int, default=1, help="untimed steps at first and before each turn (default %(default)s)"
-    )
+    step_arguments(parser, train=10, timed=3, warm=1)
     parser.add_argument("--held-out", type=int, default=400, help="held-out rows of the loss (default %(default)s)")
     options = parser.parse_args()
     before = machine(options.threads)
     with tempfile.TemporaryDirectory(prefix="adjudge-bench-") as folder:
         scratch = Path(folder)
-        plan = plan_of(options, scratch, amount=options.steps, warm=options.warm, again=options.warm)
-        outcomes = run_rounds(contenders(options, scratch), plan)
+        outcomes = run_rounds(contenders(options, scratch), training_plan(options, scratch))
         untrained = judge(options, outcomes, scratch)
     ours = best(list(OURS), outcomes)
     ratios = {name: ratio(outcomes[ours], outcome) for name, outcome in outcomes.items()} if ours else {}
@@ -162,9 +157,9 @@ def main() -> None:
         "machine": before,
         "rounds": options.rounds,
         "batch_size": options.batch,
-        "steps_per_turn": options.steps,
+        "timed_steps": options.steps,
         "warm_steps": options.warm,
-        "train_rows": options.batch * total_steps(options),
+        "train_rows": options.batch * options.train_steps,
         "held_out_rows": options.held_out,
         "untrained_log_loss": untrained,
         "contenders": {name: described(outcome) for name, outcome in outcomes.items()},

@@ -2,13 +2,11 @@
 
 The program writes one JSON line a turn to the contender's standard input: ``{"amount": n}`` asks for n units (steps or
 rows), ``{"amount": null}`` for the rest. Replies go to a pipe of their own, since the libraries under test print what
-they like. A contender loads its model once and then waits, so that turns of all contenders interleave.
+they like. A contender loads its model, and then waits to be asked.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import resource
@@ -39,7 +37,6 @@ class Pace:
         Returns:
             How many units it has; None asks for the rest, without anybody timing it.
         """
-        give_back_memory()
         line = sys.stdin.readline()
         if not line:
             sys.exit("the benchmark program is gone")
@@ -91,13 +88,6 @@ class Pace:
     def _send(self, reply: dict[str, Any]) -> None:
         self._replies.write(json.dumps(reply) + "\n")
         self._replies.flush()
-
-
-def give_back_memory() -> None:
-    """Hand freed memory back to the system, since many contenders wait side by side; glibc keeps it otherwise."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_job() -> dict[str, Any]:
