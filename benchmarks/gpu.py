@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the emotion rows, for training to full accuracy")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of a round, 32 rows each (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of a round (default %(default)s)")
     parser.add_argument("--warm", type=int, default=4, help="untimed steps of a round (default %(default)s)")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads of every contender (default %(default)s)")
     parser.add_argument("--environments", type=Path, default=default_root(), help="folder of the peers' environments")

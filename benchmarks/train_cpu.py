@@ -6,7 +6,7 @@ Rank 8 on all linear layers, 32 rows a step, bfloat16, the same prompt text, row
 threads for all; packed contenders take as many packs a step as hold about 32 rows. In each of the interleaved rounds
 every contender starts anew, alone on the machine, takes an untimed step and then the timed ones. Compared are rows per
 second of these and, after the same rows, the closed-set log loss on held-out rows: adapters of generating contenders
-are all judged by one engine, sequence heads by their own logits. Takes about 35 minutes with the defaults on two cores.
+are all judged by one engine, sequence heads by their own logits. Takes about 35 minutes on two cores.
 """
 
 from __future__ import annotations
