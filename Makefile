@@ -35,10 +35,10 @@ demo: $(READY)  ## the main job on a real small model and real reviews (SHORT=1:
 	$(BIN)/adjudge demo $(if $(filter-out 0 no,$(SHORT)),--short)
 
 test: $(DEV)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(DEV)  ## the tests without the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 lint: style types imports  ## all three of these:
 
@@ -69,7 +69,7 @@ bench: $(DEV)  ## the benchmarks, in order (DATA=FOLDER of the emotion rows), or
 
 # The oldest versions that pyproject.toml allows for what changes most; in an environment of its own.
 test-oldest: .venv-oldest/ready  ## the fast tests with the oldest torch, transformers and others
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto --dist loadfile -m "not slow"
 
 .venv-oldest/ready: requirements/oldest.txt pyproject.toml requirements/embedded.txt
 	$(PYTHON) -m venv .venv-oldest
