@@ -111,9 +111,7 @@ def wanted(contenders: Sequence[Contender], only: Sequence[str] | None) -> list[
 
 def main() -> None:
     parser = benchmark_parser(__doc__, rounds=3)
-    parser.add_argument(
-        "--rows", type=int, default=2000, help="test rows of adjudge in a round (default 2000)"
-    )
+    parser.add_argument("--rows", type=int, default=2000, help="test rows of adjudge in a round (default 2000)")
     parser.add_argument("--turns", type=float, default=1.0, help="factor on the rows of every turn (default 1)")
     parser.add_argument("--agree", type=int, default=400, help="rows of the float32 comparison, zero-shot")
     parser.add_argument("--agree-shots", type=int, default=60, help="the same with 8 demonstrations")
