@@ -105,3 +105,9 @@ def test_every_problem_of_a_task_file_is_in_one_message(tmp_path: Path) -> None:
     assert "metadata: input should be a valid list, got 'price'" in text
     assert "name: missing; it is required" in text
     assert all(problem.startswith(str(file)) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(("pattern", "what"), [("(?P<text>.*", "no regular expression: missing"), (".*", "by groups")])
+def test_a_pattern_is_a_regular_expression_with_named_groups(pattern: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        validate(Source, {"path": "a.txt", "pattern": pattern}, "data.train")

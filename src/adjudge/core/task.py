@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,9 @@ class Source(StrictModel):
     )
     encoding: str | None = Field(None, description="text encoding; default: found")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="CSV delimiter; default: found")
+    pattern: str | None = Field(
+        None, description="for lines: a regular expression of a whole line, its named groups are the columns"
+    )
     query: str | None = Field(None, description="SQL query, for a database URL")
     sheet: str | None = Field(None, description="Excel sheet; default: the first")
     split: str | None = Field(None, description="hub split; default: the role's own name")
@@ -36,6 +40,17 @@ class Source(StrictModel):
     @classmethod
     def _from_string(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("pattern")
+    @classmethod
+    def _named_groups(cls, value: str | None) -> str | None:
+        try:
+            named = value is None or bool(re.compile(value).groupindex)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if not named:
+            raise ValueError(r"name the columns by groups, as in `(?P<label>\w+) (?P<text>.+)`")
+        return value
 
 
 class SplitPlan(StrictModel):

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -48,23 +49,26 @@ def read_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int
 def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
     """The rows of a file of `text;label` lines, split at the last delimiter, as columns ``text`` and ``label``.
 
-    Blank lines are skipped; there is no header.
+    With `pattern`, the columns are its named groups instead. Blank lines are skipped; there is no header.
 
     Raises:
-        DataError: no rows, or lines without the delimiter (the first ten line numbers and the count).
+        DataError: no rows, or lines without the delimiter or unlike the pattern (the first ten line numbers and the
+            count).
     """
     delimiter = source.delimiter or ";"
+    pattern = re.compile(source.pattern or f"(?P<text>.*){re.escape(delimiter)}(?P<label>.*)")
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(stream, 1):
             content = line.rstrip("\r\n")
             if content.strip():
-                text, found, label = content.rpartition(delimiter)
-                yield number, [text, label] if found else [content]
+                found = pattern.fullmatch(content)
+                yield number, [found[name] or "" for name in names] if found else []
 
+    names = list(pattern.groupindex)
     with open_text(path, encoding) as stream:
-        shape = f"expected lines `text{delimiter}label`"
-        yield from _batches(path, ["text", "label"], rows(), batch_rows, shape)
+        shape = f"expected lines `{source.pattern or f'text{delimiter}label'}`"
+        yield from _batches(path, names, rows(), batch_rows, shape)
 
 
 def find_delimiter(path: Path, source: Source, encoding: Encoding) -> str:
@@ -147,7 +151,7 @@ def _batches(
     if n_ragged:
         shown = ", ".join(ragged) + (", …" if n_ragged > SHOWN else "")
         if shape:
-            raise DataError(f"{path.name}: {n_ragged} lines have no delimiter, lines {shown}; {shape}")
+            raise DataError(f"{path.name}: {n_ragged} lines are no rows, lines {shown}; {shape}")
         columns = ", ".join(names[:8]) + (", …" if width > 8 else "")
         raise DataError(
             f"{path.name}: {n_ragged} rows do not have {width} cells as the header does ({columns}): "
