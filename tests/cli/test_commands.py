@@ -48,7 +48,7 @@ def test_help_names_every_command_and_shows_the_way(adjudge: Call) -> None:
 def test_help_of_every_command_has_an_example_of_it(command: str, adjudge: Call) -> None:
     answer = adjudge(command, "--help")
     assert answer.status == 0
-    assert f"  adjudge {command}" in answer.out
+    assert f" adjudge {command}" in answer.out.partition("Examples")[2]
 
 
 def test_version(adjudge: Call) -> None:
