@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from adjudge.cli import main
 from adjudge.core.errors import ConfigError, DataError
@@ -193,10 +194,14 @@ def test_two_tasks_with_the_same_words_for_their_labels_are_not_mixed(root: Path
 
 @pytest.fixture(scope="module")
 def writing(root: Path, lora: dict) -> dict[str, Run]:
-    training = {**TRAINING, "epochs": 0.3}
-    methods = [{**lora, "name": name, "head": "generate", "training": {**training, "batch_size": size}}
-               for name, size in (("writes", 16), ("writes-too", 8))]  # fmt: skip
-    return make_runs(root, methods, "paths.yaml")
+    """On a base with a language-model head of its own, and on one where it is the token table."""
+    tied = tiny_llama(root / "tied")
+    config, weights = json.loads((tied / "config.json").read_text()), load_file(tied / "model.safetensors")
+    (tied / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    save_file({name: part for name, part in weights.items() if name != "lm_head.weight"}, tied / "model.safetensors")
+    training = {**TRAINING, "learning_rate": 0.002}
+    writes = {**lora, "head": "generate", "training": training}
+    return make_runs(root, [{**writes, "name": "own"}, {**writes, "name": "tied", "model": str(tied)}], "paths.yaml")
 
 
 def test_a_head_that_writes_is_verified_and_refused_in_one_line_by_what_carries_scores(
@@ -206,7 +211,6 @@ def test_a_head_that_writes_is_verified_and_refused_in_one_line_by_what_carries_
     paths(20, 9).write_csv(tmp_path / "texts.csv")
     out = tmp_path / "out"
     for command in (
-        ("merge", one),
         ("combine", one, two),
         ("ensemble", one, two),
         ("distil", one, str(tmp_path / "texts.csv")),
@@ -220,6 +224,42 @@ def test_a_head_that_writes_is_verified_and_refused_in_one_line_by_what_carries_
     assert main(["evaluate", one, "--check"]) == 0
     assert main(["compare", one, two]) == 0
     assert main(["predict", one, str(tmp_path / "texts.csv"), "-o", str(tmp_path / "answers.csv")]) == 0
+
+
+@pytest.mark.parametrize("head", ["own", "tied"])
+def test_a_merged_run_writes_the_same_replies(
+    head: str, writing: dict[str, Run], tmp_path: Path, fast_verify: None
+) -> None:
+    source = writing[head]
+    made = merge_run(source, tmp_path / "merged", weights="float32")
+    for split in ("validation", "test"):
+        before, after = source.predictions(split), made.predictions(split)  # type: ignore[arg-type]
+        for column in ("reply", "predicted", "parse_status"):
+            assert after[column].to_list() == before[column].to_list()
+        for label in LABELS:
+            np.testing.assert_allclose(after[f"prob_{label}"], before[f"prob_{label}"], atol=1e-5)
+    assert made.metrics() == evaluate_run(made)
+    assert made.record()["facts"]["generation"] == source.record()["facts"]["generation"]
+    (test,) = made.record()["facts"]["paired"]
+    assert (test["changed"], test["mcnemar_p"]) == (0, 1.0)
+    with pytest.raises(DataError, match="head: generate"):
+        export_run(made, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("head", "base"), [("own", "llama"), ("tied", "tied")])
+def test_a_merged_run_writes_the_same_in_a_fresh_process(
+    head: str, base: str, writing: dict[str, Run], root: Path, tmp_path: Path
+) -> None:
+    """In 16 bits, and without the base model."""
+    made = merge_run(writing[head], tmp_path / "merged")
+    trip = made.record()["facts"]["round_trip"]
+    assert (trip["different_replies"], trip["tolerance"]) == (0, 1e-5)
+    (root / base).rename(root / "gone")
+    try:
+        assert main(["verify", str(made.path)]) == 0
+    finally:
+        (root / "gone").rename(root / base)
 
 
 def test_a_student_does_not_write(trees: dict[str, Run], root: Path, tmp_path: Path) -> None:

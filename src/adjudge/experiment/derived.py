@@ -18,7 +18,7 @@ from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.errors import DataError, UsageError
 from adjudge.core.hashing import hash_json, hash_text
 from adjudge.core.problem import Problem, problem_of
-from adjudge.core.protocols import Classifier, Progress, SilentProgress
+from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, prediction_table
 from adjudge.core.types import Split
 from adjudge.evaluate.arrays import with_shared_sets
@@ -110,19 +110,23 @@ class Making:
     cost: dict[str, Any] = field(default_factory=dict)
 
 
-def open_source(run: Run) -> Source:
+def open_source(run: Run, *, replies: bool = False) -> Source:
     """Open a run that others can be made from.
+
+    Args:
+        run: complete, with stored texts.
+        replies: whether what is made of it can answer by replies.
 
     Raises:
         DataError: it is not complete, keeps no texts, its texts are not those that were predicted, or its answers are
-            not read off scores.
+            read off replies where only scores will do.
     """
     record = run.record()
     if record["status"] != "complete":
         raise DataError(f"{run.path}: the run is {record['status']}, not complete; run its recipe again")
-    if "generation" in record["facts"]:
+    if "generation" in record["facts"] and not replies:
         raise DataError(
-            f"{run.path}: its answers are read off replies (head: generate), and what is made from a run carries "
+            f"{run.path}: its answers are read off replies (head: generate), and what would be made of it carries "
             "scores alone; run its recipe with head: label"
         )
     texts = run.texts()
@@ -246,6 +250,7 @@ def _predict(
     for name, split in ground.splits.items():
         began = time.perf_counter()
         logits = classifier.predict_logits(split.texts, progress)
+        replies = replies_of(classifier, split.texts, progress)
         seconds, rows = time.perf_counter() - began, len(split)
         if name == "validation":
             calibrate(classifier, logits, split)
@@ -253,7 +258,7 @@ def _predict(
             record["labels_used"]["calibration"] = len(split)
         probs = classifier.decision.probabilities(logits, classifier.temperature)
         counted = classifier.count_tokens(split.texts)
-        predicted = Predicted(classifier.labels, logits, probs, *counted, decision=classifier.decision)
+        predicted = Predicted(classifier.labels, logits, probs, *counted, replies, classifier.decision)
         run.write_predictions(name, prediction_table(split, predicted))
     each = 1000 * seconds / rows if rows else None
     return {"prediction_seconds": seconds, "prediction_rows": rows, "prediction_seconds_per_1000_rows": each}

@@ -19,7 +19,7 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import labels_of, texts_of
-from adjudge.experiment.derived import Making, Source, beside, make_run, open_source, refuse_existing
+from adjudge.experiment.derived import Ground, Making, Source, beside, make_run, open_source, refuse_existing
 from adjudge.methods import METHODS, Setting
 from adjudge.models.storage import load_classifier
 from adjudge.train.config import TrainingConfig
@@ -80,7 +80,7 @@ def distil_run(
 
     Raises:
         UsageError: the folder is there.
-        ConfigError: a method that trains no network, options that it does not have, or a head that cannot learn this.
+        ConfigError: a method that trains no network, options that it lacks, or a head that cannot learn from this.
         DataError: the file has no usable text, or the run cannot be made from.
         WorkError: training or the round trip fails.
     """
@@ -101,8 +101,6 @@ def distil_run(
     facts = dict(fitted.facts)
     facts["distillation"] = {"rows": len(train), "labelled_rows": int(gold.sum()), "labelling_seconds": labelling}
     own = {name: facts.pop(name, None) for name in ("model", "template")}
-    # How the teacher was trained is no part of its student.
-    kept_config = {key: value for key, value in source.record["config"].items() if key not in ("joint", "from")}
     cost = {name: facts.pop(name, None) for name in _COSTS}
     making = Making(
         folder=target,
@@ -110,7 +108,7 @@ def distil_run(
         config=shaping,
         facts=facts,
         labels_used={"train": int(gold.sum()), "validation": fitted.labels_used["validation"]},
-        ground=replace(source.ground, record={**source.record, **own, "config": kept_config, "seed": chosen.seed}),
+        ground=_student_ground(source, {**own, "seed": chosen.seed}),
         against=[source],
         cost={**cost, "train_seconds": time.perf_counter() - began},
     )
@@ -118,6 +116,12 @@ def distil_run(
 
 
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
+
+
+def _student_ground(source: Source, own: dict[str, Any]) -> Ground:
+    """The teacher's rows, task and data; how the teacher was trained is no part of its student."""
+    config = {key: value for key, value in source.record["config"].items() if key not in ("joint", "from")}
+    return replace(source.ground, record={**source.record, "config": config, **own})
 
 
 def student_config(options: DistilOptions) -> Any:
