@@ -144,6 +144,20 @@ def test_an_exported_tree_can_be_imported(
     np.testing.assert_allclose(again.predict_proba(TEXTS), exported.predict_proba(TEXTS), atol=1e-4)
 
 
+def test_an_imported_adapter_answers_with_paths(root: Path, tmp_path: Path, fast_verify: None) -> None:
+    """A causal adapter without a head: the paths are the label words."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(root / "llama", dtype=torch.float32)
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    task = task_file(tmp_path, "paths", {name: paths(*size) for name, size in SIZES.items()}, "hierarchical")
+    task.write_text(task.read_text() + f"labels: {json.dumps(LABELS)}\n")
+    assert_descends(import_run(tmp_path / "adapter", task, tmp_path / "run"))
+
+
 def test_a_jointly_trained_run_is_a_run_like_any_other(
     joint: dict[str, Run], root: Path, tmp_path: Path, unchecked: None, fast_verify: None
 ) -> None:
