@@ -233,11 +233,24 @@ def test_what_gives_one_label_alone_is_refused_before_anything_runs(
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_is_made_from_runs_refuses_several_labels(topics: Project, adjudge: Call, tmp_path: Path) -> None:
+def test_a_vote_of_sets_is_verified_compared_and_predicts(topics: Project, adjudge: Call, tmp_path: Path) -> None:
     first, second = topics.runs["tfidf"].path, topics.runs["lora"].path
-    answer = adjudge("ensemble", first, second, "-o", tmp_path / "vote")
-    assert (answer.status, (tmp_path / "vote").exists()) == (2, False)
-    assert "multi_label" in answer.err
+    answer = adjudge("ensemble", first, second, "-o", tmp_path / "vote", "--weights", "validation")
+    assert answer.status == 0, answer.err
+    assert "McNemar" in answer.out
+    assert adjudge("verify", tmp_path / "vote").status == 0
+    assert adjudge("evaluate", tmp_path / "vote", "--check").status == 0
+    answer = adjudge("compare", tmp_path / "vote", first, second, "--report", tmp_path / "r.html")
+    assert answer.status == 0, answer.err
+    assert "thresholds" in adjudge("show", tmp_path / "vote").out
+    write_csv(tmp_path / "new.csv", [("late parcel phone rude", "1")], ("text", "key"))
+    assert adjudge("predict", tmp_path / "vote", tmp_path / "new.csv", "-o", tmp_path / "out.csv").status == 0
+    found = next(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    assert found["label"] == "delivery|service"
+
+
+def test_training_on_refuses_several_labels(topics: Project, adjudge: Call, tmp_path: Path) -> None:
+    second = topics.runs["lora"].path
     answer = adjudge("run", topics.recipe, "--from", second, "--runs", tmp_path / "runs")
     assert answer.status == 2
     assert "train a new run" in answer.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.special import expit, softmax
 
 from adjudge.core.decision import PLAIN, Decision
@@ -29,6 +30,17 @@ def test_several_labels_are_those_that_reach_their_threshold():
     edge = np.array([[0.2, 0.5, 0.9], [0.19, 0.49, 0.89], [1.0, 0.0, 1.0]])
     assert decision.answers(edge, LABELS) == ["x|y|z", "(none)", "x|z"]
     assert Decision(SEVERAL).answers(edge, LABELS) == ["y|z", "z", "x|z"]
+
+
+@pytest.mark.parametrize(("kind", "activation"), [("single_label", "softmax"), ("multi_label", "sigmoid")])
+def test_logits_are_the_opposite_of_probabilities(kind, activation):
+    decision = Decision(Problem(kind=kind))
+    assert decision.activation == activation
+    probs = decision.probabilities(LOGITS)
+    np.testing.assert_allclose(decision.probabilities(decision.logits(probs)), probs, atol=1e-6)
+    sure = np.array([[1.0, 0.0, 0.0]])
+    assert np.isfinite(decision.logits(sure)).all()
+    np.testing.assert_allclose(decision.probabilities(decision.logits(sure)), sure, atol=1e-6)
 
 
 def test_the_confidence_of_a_set_is_that_every_decision_is_right():

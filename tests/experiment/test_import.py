@@ -128,7 +128,7 @@ def test_labels_that_are_not_the_tasks_are_refused(task: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"'bad', 'good', the task's are 'pos', 'neg'"):
         import_run(other, task, tmp_path / "run")
     several = sequence_folder(tmp_path / "several", base, problem_type="multi_label_classification")
-    with pytest.raises(ConfigError, match="only single labels"):
+    with pytest.raises(ConfigError, match="give the task `problem: multi_label`"):
         import_run(several, task, tmp_path / "run")
     with pytest.raises(ConfigError, match="only models for sequence classification"):
         import_run(base, task, tmp_path / "run")

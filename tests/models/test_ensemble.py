@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
+from adjudge.core.decision import Decision
 from adjudge.core.errors import DataError
+from adjudge.core.problem import Problem
 from adjudge.models.ensemble import EnsembleClassifier
 from adjudge.models.majority import MajorityClassifier
 from adjudge.models.storage import load_classifier
@@ -26,6 +29,19 @@ def test_calibrated_probabilities_are_averaged() -> None:
     np.testing.assert_allclose(
         EnsembleClassifier(vote.members).predict_proba(["x"])[0, 0], (2 / 3 + 0.1) / 2, atol=1e-6
     )
+
+
+def test_each_labels_probability_is_averaged_where_a_text_may_have_several(tmp_path: Path) -> None:
+    several = Decision(Problem(kind="multi_label"))
+    members = [MajorityClassifier(("a", "b"), logit(np.array(p)), decision=several) for p in ([0.9, 0.8], [0.3, 0.4])]
+    vote = EnsembleClassifier(members, [0.25, 0.75], thresholds=(0.5, 0.45))
+    np.testing.assert_allclose(vote.predict_proba(["x"]), [[0.45, 0.5]], atol=1e-6)
+    assert vote.predict(["x"]) == ["b"]
+    vote.save(tmp_path / "model")
+    again = load_classifier(tmp_path / "model")
+    assert again.decision == vote.decision == Decision(several.problem, (0.5, 0.45))
+    with pytest.raises(DataError, match="one problem"):
+        EnsembleClassifier([members[0], member(0.5, 0.5)])
 
 
 def test_the_votes_temperature_sharpens_the_vote() -> None:

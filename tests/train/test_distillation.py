@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from adjudge.train.config import LossConfig
 from adjudge.train.distillation import SoftTargets
@@ -36,6 +38,32 @@ def test_the_gradient_pulls_towards_the_teacher() -> None:
     soft.mixed([0], student, torch.zeros(1), torch.ones(1)).sum().backward()
     p = np.e / (1 + np.e)
     np.testing.assert_allclose(student.grad, [[2 * (0.5 - p), 2 * (p - 0.5)]], atol=1e-6)
+
+
+def test_several_labels_are_a_divergence_for_each_by_hand() -> None:
+    """The mean over labels of p log(p / q) + (1 - p) log((1 - p) / (1 - q)), both sides at logit / T."""
+    soft = SoftTargets(TEACHER, 2.0, np.array([0.0, 0.5, 1.0], dtype=np.float32), several=True)
+    p, q = expit(TEACHER / 2), expit(np.array([0.6, -0.4]) / 2)
+    each = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    student = torch.tensor([[0.6, -0.4]] * 3)
+    found = soft.mixed([0, 1, 2], student, torch.full((3,), 8.0), torch.ones(3))
+    expected = 4 * each.mean(axis=1) * [1.0, 0.5, 0.0] + [0.0, 4.0, 8.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_several_labels_pull_as_binary_cross_entropy_with_the_teachers_probabilities() -> None:
+    soft = SoftTargets(TEACHER, 1.0, np.zeros(3, dtype=np.float32), several=True)
+    gradients = []
+    for learn in (
+        lambda logits: soft.mixed([0, 1, 2], logits, torch.zeros(3), torch.ones(3)),
+        lambda logits: binary_cross_entropy_with_logits(
+            logits, torch.from_numpy(TEACHER).sigmoid(), reduction="none"
+        ).mean(dim=-1),
+    ):
+        student = torch.tensor([[0.3, -0.4]] * 3, requires_grad=True)
+        learn(student).sum().backward()
+        gradients.append(student.grad)
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_row_counts_by_its_weight_whichever_it_learns_from() -> None:

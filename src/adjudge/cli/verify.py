@@ -12,7 +12,10 @@ from adjudge.cli.screen import results
 from adjudge.core.errors import DataError, WorkError
 
 if TYPE_CHECKING:
-    from adjudge.core.runs import EvaluatedSplit
+    import polars as pl
+
+    from adjudge.core.protocols import Classifier
+    from adjudge.core.runs import EvaluatedSplit, Run
 
 EPILOG = """\
 [bold]Examples[/]
@@ -65,6 +68,7 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
             f"{found.path}: a probability of the saved model differs by {difference:.3g} from {split}.parquet, "
             f"allowed {FILE_FACTOR * tolerance:g}; the model is not the one that was measured"
         )
+    _refuse_other_answers(found, classifier, predictions)
     replies = replies_of(classifier, probe)
     if replies is not None:
         different = sum(reply.label != label for reply, label in zip(replies, stored["predicted"], strict=True))
@@ -76,3 +80,23 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
             )
     console.print("[bold green]verified[/]: the saved model answers as it was measured")
     return 0
+
+
+def _refuse_other_answers(run: Run, classifier: Classifier, predictions: pl.DataFrame) -> None:
+    """Thresholds and trees move no probability, so the saved ones must give the file's answers for its probabilities.
+
+    Raises:
+        WorkError: they do not.
+    """
+    if classifier.decision.problem.single:
+        return
+    probs = predictions.select([f"prob_{label}" for label in classifier.labels]).to_numpy()
+    answers = classifier.decision.answers(probs, classifier.labels)
+    scored = predictions["parse_status"] == "scored"
+    pairs = zip(answers, predictions["predicted"], scored, strict=True)
+    different = sum(answer != told for answer, told, by_scores in pairs if by_scores)
+    if different:
+        raise WorkError(
+            f"{run.path}: the saved thresholds or labels make other answers of {different} rows' probabilities than "
+            "the prediction file has; the model is not the one that was measured"
+        )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 
 from adjudge.core.hierarchy import descend, levels
 from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.types import FloatArray, IntArray
+
+# Below any probability that a float32 softmax gives a label in earnest; keeps the logarithm finite.
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Decision:
     problem: Problem = SINGLE
     thresholds: tuple[float, ...] = ()
 
+    @property
+    def activation(self) -> Literal["softmax", "sigmoid"]:
+        """What makes a row of logits probabilities."""
+        return "sigmoid" if self.problem.multi else "softmax"
+
     def probabilities(self, logits: FloatArray, temperature: float = 1.0) -> npt.NDArray[np.float32]:
         """``[N, C]`` float32, computed in float64.
 
@@ -34,7 +42,15 @@ class Decision:
         each label has a probability of its own.
         """
         scaled = np.asarray(logits, dtype=np.float64) / temperature
-        return np.asarray(expit(scaled) if self.problem.multi else softmax(scaled, axis=1), dtype=np.float32)
+        found = expit(scaled) if self.activation == "sigmoid" else softmax(scaled, axis=1)
+        return np.asarray(found, dtype=np.float32)
+
+    def logits(self, probs: FloatArray) -> npt.NDArray[np.float32]:
+        """Finite scores ``[N, C]`` that `probabilities` makes these of: logarithms, or log-odds of several labels."""
+        wide = np.maximum(np.asarray(probs, dtype=np.float64), _TINY)
+        if self.activation == "softmax":
+            return np.log(wide).astype(np.float32)
+        return np.asarray(logit(np.minimum(wide, np.nextafter(1.0, 0.0))), dtype=np.float32)
 
     def chosen(self, probs: FloatArray) -> npt.NDArray[np.bool_]:
         """Which labels a multi-label classifier gives, ``[N, C]``: those at or above their threshold."""

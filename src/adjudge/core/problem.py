@@ -133,6 +133,11 @@ class Problem(StrictModel):
 SINGLE = Problem()
 
 
+def stated(problem: Problem) -> dict[str, Any]:
+    """What ``task`` of a run's ``run.json`` says of its problem; nothing of one label without parts."""
+    return {} if problem.single else {"problem": problem.model_dump(mode="json", exclude_none=True)}
+
+
 def problem_of(task: Mapping[str, Any]) -> Problem:
     """The problem that ``task`` of a run's ``run.json`` states; one label without parts where it states none."""
     return Problem.model_validate(task.get("problem", {}))

@@ -49,7 +49,7 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
     columns: dict[str, list[str | None]] = {}
     for column in dict.fromkeys(wanted):
         try:
-            columns[column] = _labels(task, frame, source) if column == task.label else cells(frame, column, source)
+            columns[column] = labels_of(task, frame, source) if column == task.label else cells(frame, column, source)
         except DataError as error:
             problems += error.problems
     if problems:
@@ -66,8 +66,12 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
     )
 
 
-def _labels(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
-    """The label column, each cell in the form that equal answers share; of a multi-label task lists too."""
+def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
+    """The label column, each cell in the form that equal answers share; of a multi-label task lists too.
+
+    Raises:
+        DataError: there is no such column, or it holds lists of what they cannot hold.
+    """
     problem = task.problem
     if problem.single:
         return cells(frame, task.label, source)

@@ -12,20 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.errors import DataError, UsageError
 from adjudge.core.hashing import hash_json, hash_text
-from adjudge.core.problem import problem_of
-from adjudge.core.protocols import Classifier, Progress, SilentProgress
+from adjudge.core.problem import Problem, problem_of
+from adjudge.core.protocols import Classifier, Progress, SilentProgress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, prediction_table
 from adjudge.core.types import Split
-from adjudge.evaluate.calibration import fit_temperature, softmax
+from adjudge.evaluate.arrays import with_shared_sets
 from adjudge.evaluate.paired import Metric, mcnemar, paired_difference
 from adjudge.evaluate.predictions import evaluate_run, read_arrays
-from adjudge.experiment.execute import gold_indices
+from adjudge.experiment.execute import calibrate, thresholds_of
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
 from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
@@ -51,6 +50,11 @@ class Ground:
     def labels(self) -> tuple[str, ...]:
         """The closed set, in order."""
         return tuple(self.record["task"]["labels"])
+
+    @property
+    def problem(self) -> Problem:
+        """What kind of answer is wanted."""
+        return problem_of(self.record["task"])
 
 
 @dataclass(frozen=True)
@@ -106,25 +110,24 @@ class Making:
     cost: dict[str, Any] = field(default_factory=dict)
 
 
-def open_source(run: Run) -> Source:
+def open_source(run: Run, *, replies: bool = False) -> Source:
     """Open a run that others can be made from.
+
+    Args:
+        run: complete, with stored texts.
+        replies: whether what is made of it can answer by replies.
 
     Raises:
         DataError: it is not complete, keeps no texts, its texts are not those that were predicted, or its answers are
-            not read off scores.
+            read off replies where only scores will do.
     """
     record = run.record()
     if record["status"] != "complete":
         raise DataError(f"{run.path}: the run is {record['status']}, not complete; run its recipe again")
-    if "generation" in record["facts"]:
+    if "generation" in record["facts"] and not replies:
         raise DataError(
-            f"{run.path}: its answers are read off replies (head: generate), and what is made from a run carries "
+            f"{run.path}: its answers are read off replies (head: generate), and what would be made of it carries "
             "scores alone; run its recipe with head: label"
-        )
-    if problem_of(record["task"]).multi:
-        raise DataError(
-            f"{run.path}: its texts may have several labels (multi_label), and what is made from a run chooses one; "
-            "train a new run with its recipe instead"
         )
     texts = run.texts()
     if texts is None:
@@ -194,7 +197,7 @@ def make_run(making: Making, classifier: Classifier, progress: Progress | None =
             log.note("round trip verified")
         record["facts"] |= {
             "round_trip": trip.facts(),
-            "paired": [paired(other.run, run, ground.labels) for other in making.against],
+            "paired": [paired(other.run, run, ground) for other in making.against],
         }
         record["cost"] |= {"disk_bytes": folder_bytes(folder / "model"), "peak_memory_bytes": memory.peak_bytes}
         if ground.check is not None:
@@ -242,33 +245,37 @@ def summed_cost(sources: Sequence[Source]) -> dict[str, float | None]:
 def _predict(
     run: Run, classifier: Classifier, ground: Ground, record: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
-    """Fit the temperature on validation, write the prediction files; what predicting the last of them cost."""
+    """Calibrate on validation, write the prediction files; what predicting the last of them cost."""
     seconds, rows = 0.0, 0
     for name, split in ground.splits.items():
         began = time.perf_counter()
         logits = classifier.predict_logits(split.texts, progress)
+        replies = replies_of(classifier, split.texts, progress)
         seconds, rows = time.perf_counter() - began, len(split)
         if name == "validation":
-            classifier.temperature = fit_temperature(logits, gold_indices(split, ground.labels))
-            record["calibration"] = {"temperature": classifier.temperature}
+            calibrate(classifier, logits, split)
+            record["calibration"] = {"temperature": classifier.temperature} | thresholds_of(classifier)
             record["labels_used"]["calibration"] = len(split)
-        probs = softmax(logits, classifier.temperature).astype(np.float32)
+        probs = classifier.decision.probabilities(logits, classifier.temperature)
         counted = classifier.count_tokens(split.texts)
-        predicted = Predicted(classifier.labels, logits, probs, *counted, decision=classifier.decision)
+        predicted = Predicted(classifier.labels, logits, probs, *counted, replies, classifier.decision)
         run.write_predictions(name, prediction_table(split, predicted))
     each = 1000 * seconds / rows if rows else None
     return {"prediction_seconds": seconds, "prediction_rows": rows, "prediction_seconds_per_1000_rows": each}
 
 
-def paired(before: Run, after: Run, labels: Sequence[str]) -> dict[str, Any]:
+def paired(before: Run, after: Run, ground: Ground) -> dict[str, Any]:
     """One run tested against another on the same rows, ``after`` minus ``before``; JSON-ready.
+
+    Of a multi-label task an answer is a set, and right where the whole set is; macro-F1 is over labels.
 
     Returns:
         ``run`` (the name of ``before``), ``split``, ``rows``, ``changed`` (answers that differ), ``mcnemar_p`` (exact)
         and, for ``accuracy`` and ``macro_f1``, ``before``, ``after`` and the paired bootstrap's `Difference`.
     """
     split: EvaluatedSplit = "test" if (after.path / "predictions" / "test.parquet").is_file() else "validation"
-    first, second = (read_arrays(run.predictions(split), labels) for run in (before, after))
+    labels, problem = ground.labels, ground.problem
+    first, second = with_shared_sets([read_arrays(run.predictions(split), labels, problem) for run in (before, after)])
     found: dict[str, Any] = {
         "run": before.name,
         "split": split,
@@ -279,7 +286,8 @@ def paired(before: Run, after: Run, labels: Sequence[str]) -> dict[str, Any]:
     scores = [run.metrics()[split] for run in (before, after)]
     metrics: tuple[Metric, ...] = ("accuracy", "macro_f1")
     for metric in metrics:
-        difference = paired_difference(first.gold, second.predicted, first.predicted, len(labels), metric=metric)
+        answers, classes = (second.predicted, first.predicted), first.classes(labels)
+        difference = paired_difference(first.gold, *answers, classes, metric=metric)
         found[metric] = {"before": scores[0][metric], "after": scores[1][metric], **asdict(difference)}
     return found
 

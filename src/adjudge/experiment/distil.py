@@ -18,9 +18,9 @@ from adjudge.core.task import Source as DataSource
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.readers import iter_tables
-from adjudge.data.rows import texts_of
-from adjudge.experiment.derived import Making, Source, beside, make_run, open_source, refuse_existing
-from adjudge.methods import METHODS, Fitted, Setting
+from adjudge.data.rows import labels_of, texts_of
+from adjudge.experiment.derived import Ground, Making, Source, beside, make_run, open_source, refuse_existing
+from adjudge.methods import METHODS, Setting
 from adjudge.models.storage import load_classifier
 from adjudge.train.config import TrainingConfig
 from adjudge.train.distillation import SoftTargets
@@ -80,21 +80,24 @@ def distil_run(
 
     Raises:
         UsageError: the folder is there.
-        ConfigError: a method that trains no network, or options that it does not have.
+        ConfigError: a method that trains no network, options that it lacks, or a head that cannot learn from this.
         DataError: the file has no usable text, or the run cannot be made from.
         WorkError: training or the round trip fails.
     """
     chosen, shown, source = options or DistilOptions(), progress or SilentProgress(), open_source(teacher)
+    task = Task.model_validate(source.record["config"]["task"])
     config = student_config(chosen)
+    config.refuse_multi_label(task)
     shaping = {"teacher": teacher.name, "student": config.model_dump(mode="json"), "texts": texts.name}
     shaping |= {"temperature": chosen.temperature, "gold_share": chosen.gold_share, "seed": chosen.seed}
     target = folder or beside(source, f"{teacher.name}-distilled-{hash_json(shaping)[:8]}")
     refuse_existing(target)
-    train, gold = _read(texts, source, chosen)
+    train, gold = _read(texts, task, source, chosen)
     began = time.perf_counter()
-    soft = _soften(load_classifier(source.model), train, gold, chosen, shown)
+    labelled, soft = _soften(load_classifier(source.model), train, gold, chosen, shown)
     labelling = time.perf_counter() - began
-    fitted = _fit(_named(train, soft, source.labels), soft, source, config, chosen, shown)
+    setting = Setting(task=task, labels=source.labels, seed=chosen.seed, soft=soft, progress=shown)
+    fitted = METHODS.load(chosen.method).fit(labelled, source.splits["validation"], config, setting)
     facts = dict(fitted.facts)
     facts["distillation"] = {"rows": len(train), "labelled_rows": int(gold.sum()), "labelling_seconds": labelling}
     own = {name: facts.pop(name, None) for name in ("model", "template")}
@@ -105,7 +108,7 @@ def distil_run(
         config=shaping,
         facts=facts,
         labels_used={"train": int(gold.sum()), "validation": fitted.labels_used["validation"]},
-        ground=replace(source.ground, record={**source.record, **own, "seed": chosen.seed}),
+        ground=_student_ground(source, {**own, "seed": chosen.seed}),
         against=[source],
         cost={**cost, "train_seconds": time.perf_counter() - began},
     )
@@ -115,17 +118,18 @@ def distil_run(
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
 
 
-def _named(train: Split, soft: SoftTargets, labels: tuple[str, ...]) -> Split:
-    """Rows without a label get the teacher's, which decides their class weight and has no share in their loss."""
-    best = soft.logits.argmax(axis=1)
-    return replace(train, labels=[own or labels[i] for own, i in zip(train.labels, best, strict=True)])
+def _student_ground(source: Source, own: dict[str, Any]) -> Ground:
+    """The teacher's rows, task and data; how the teacher was trained is no part of its student."""
+    config = {key: value for key, value in source.record["config"].items() if key not in ("joint", "from")}
+    return replace(source.ground, record={**source.record, "config": config, **own})
 
 
 def student_config(options: DistilOptions) -> Any:
     """The validated options of the student's method.
 
     Raises:
-        ConfigError: an unknown method, one that trains no network, or options that it does not have.
+        ConfigError: an unknown method, one that trains no network, options that it does not have, or a head that
+            learns from words alone.
     """
     able = [name for name in METHODS if _trains(METHODS.load(name).config)]
     if options.method not in able:
@@ -133,7 +137,14 @@ def student_config(options: DistilOptions) -> Any:
             f"method {options.method!r} cannot learn from probabilities; {did_you_mean(options.method, able)}"
         )
     raw = apply_overrides({"kind": options.method}, options.settings)
-    return validate(METHODS.load(options.method).config, raw, f"student ({options.method})")
+    config: Any = validate(METHODS.load(options.method).config, raw, f"student ({options.method})")
+    head = getattr(config, "head", None)
+    if head is not None and head.kind == "generate":
+        raise ConfigError(
+            f"student ({options.method}): head.kind 'generate' learns from words, and a teacher gives probabilities; "
+            "use head.kind 'score' or 'label'"
+        )
+    return config
 
 
 def _trains(config: Any) -> bool:
@@ -141,20 +152,22 @@ def _trains(config: Any) -> bool:
     return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, TrainingConfig)
 
 
-def _read(file: Path, source: Source, options: DistilOptions) -> tuple[Split, np.ndarray[Any, np.dtype[np.float32]]]:
+def _read(
+    file: Path, task: Task, source: Source, options: DistilOptions
+) -> tuple[Split, np.ndarray[Any, np.dtype[np.float32]]]:
     """The file's usable texts with their labels (None where there is none), and 1 where there is one, ``[N]``."""
-    task = Task.model_validate(source.record["config"]["task"])
     if options.text_columns:
         task = task.model_copy(update={"text": list(options.text_columns), "text_template": None})
     measured = {hash_text(text) for split in source.splits.values() for text in split.texts}
     texts: list[str] = []
     labels: list[str | None] = []
+    known = frozenset(source.labels)
     for frame in iter_tables(DataSource(path=str(file))):
-        given = frame[task.label].to_list() if task.label in frame.columns else [None] * len(frame)
-        for text, label in zip(texts_of(task, frame, file.name), given, strict=True):
+        given = labels_of(task, frame, file.name) if task.label in frame.columns else [None] * len(frame)
+        for text, cell in zip(texts_of(task, frame, file.name), given, strict=True):
             if text and not text.isspace() and hash_text(text) not in measured:
                 texts.append(text)
-                labels.append(str(label) if str(label) in source.labels else None)
+                labels.append(cell if cell and known.issuperset(task.problem.split(cell)) else None)
     if len(texts) < 2:
         raise DataError(f"{file.name}: has no texts to learn from that are not among the run's own test rows")
     split = Split("train", texts, labels, [str(i) for i in range(len(texts))], source=file.name)
@@ -167,18 +180,16 @@ def _soften(
     gold: np.ndarray[Any, np.dtype[np.float32]],
     options: DistilOptions,
     progress: Progress,
-) -> SoftTargets:
-    """The teacher's calibrated logits, for every row."""
+) -> tuple[Split, SoftTargets]:
+    """The teacher's calibrated logits, for every row.
+
+    Rows without a label get the teacher's, which decides their class weight and has no share in their loss.
+    """
     logits = teacher.predict_logits(train.texts, progress) / np.float32(teacher.temperature)
-    return SoftTargets(logits, options.temperature, gold * np.float32(options.gold_share))
-
-
-def _fit(
-    train: Split, soft: SoftTargets, source: Source, config: Any, options: DistilOptions, progress: Progress
-) -> Fitted:
-    task = Task.model_validate(source.record["config"]["task"])
-    setting = Setting(task=task, labels=source.labels, seed=options.seed, soft=soft, progress=progress)
-    return METHODS.load(options.method).fit(train, source.splits["validation"], config, setting)
+    answers = teacher.decision.answers(teacher.decision.probabilities(logits), teacher.labels)
+    labelled = replace(train, labels=[own or answer for own, answer in zip(train.labels, answers, strict=True)])
+    shares = gold * np.float32(options.gold_share)
+    return labelled, SoftTargets(logits, options.temperature, shares, teacher.decision.problem.multi)
 
 
 def kept(student: Run, teacher: Run) -> list[dict[str, Any]]:

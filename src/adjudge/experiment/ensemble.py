@@ -13,7 +13,6 @@ from adjudge.core.errors import DataError, UsageError
 from adjudge.core.hashing import hash_json
 from adjudge.core.protocols import Progress
 from adjudge.core.runs import Run
-from adjudge.core.types import IntArray
 from adjudge.evaluate.predictions import read_arrays
 from adjudge.experiment.derived import (
     SPLITS,
@@ -39,7 +38,7 @@ def ensemble_runs(
     weighting: Weighting = "equal",
     progress: Progress | None = None,
 ) -> Run:
-    """Let runs vote with their calibrated probabilities; the vote's own temperature is fitted on validation.
+    """Let runs vote with their calibrated probabilities; the vote itself is calibrated on validation, as a run is.
 
     Args:
         runs: at least two, complete, of one task and one split, with stored texts.
@@ -64,7 +63,7 @@ def ensemble_runs(
     refuse_existing(target)
     weights = [1 / len(runs)] * len(runs)
     if weighting == "validation":
-        weights = mixture_weights(*_validation(sources))
+        weights = mixture_weights(_likelihoods(sources))
     classifier = EnsembleClassifier([load_classifier(source.model) for source in sources], weights)
     precisions = {str(source.record["facts"].get("precision")) for source in sources}
     making = Making(
@@ -101,6 +100,8 @@ def refuse_unlike(sources: Sequence[Source]) -> None:
         pair = f"{first.run.name} and {other.run.name}"
         if first.labels != other.labels:
             problems.append(f"{pair}: different labels: {list(first.labels)} and {list(other.labels)}")
+        if first.ground.problem != other.ground.problem:
+            problems.append(f"{pair}: different problems: {first.ground.problem.kind}, {other.ground.problem.kind}")
         for name in SPLITS:
             ours, theirs = first.splits.get(name), other.splits.get(name)
             rows = [
@@ -109,28 +110,35 @@ def refuse_unlike(sources: Sequence[Source]) -> None:
             ]
             if rows[0] != rows[1]:
                 problems.append(f"{pair}: different {name} rows; take runs of one recipe, or of one split")
+            elif ours is not None and theirs is not None and ours.labels != theirs.labels:
+                problems.append(f"{pair}: different gold labels of the same {name} rows; take runs of one task")
     if problems:
         raise DataError(problems)
 
 
-def _validation(sources: Sequence[Source]) -> tuple[npt.NDArray[np.float64], IntArray]:
-    """The members' validation probabilities ``[M, N, C]`` and the gold labels ``[N]``."""
-    read = [read_arrays(source.run.predictions("validation"), source.labels) for source in sources]
-    return np.stack([arrays.probs for arrays in read]).astype(np.float64), read[0].gold
+def _likelihoods(sources: Sequence[Source]) -> npt.NDArray[np.float64]:
+    """What each member gives the gold answers of validation, ``[M, D]``: one for a row, or for each label of it."""
+    found = []
+    for source in sources:
+        arrays = read_arrays(source.run.predictions("validation"), source.labels, source.ground.problem)
+        if arrays.sets is None:
+            found.append(arrays.probs[np.arange(len(arrays.gold)), arrays.gold])
+        else:
+            found.append(np.where(arrays.sets[arrays.gold], arrays.probs, 1 - arrays.probs).ravel())
+    return np.stack(found).astype(np.float64)
 
 
-def mixture_weights(probs: npt.NDArray[np.float64], gold: IntArray) -> list[float]:
-    """Weights of a mixture that make the gold labels most likely, by expectation maximisation from equal ones.
+def mixture_weights(likelihoods: npt.NDArray[np.float64]) -> list[float]:
+    """Weights of a mixture that make what was observed most likely, by expectation maximisation from equal ones.
 
     The log-likelihood is concave in the weights, so there is one optimum; each iteration raises it (Dempster, Laird
     and Rubin 1977): ``w_m <- mean_n  w_m p_m(y_n) / sum_k w_k p_k(y_n)``.
 
     Args:
-        probs: ``[M, N, C]`` the members' probabilities.
-        gold: ``[N]`` label indices.
+        likelihoods: ``[M, N]`` the members' probabilities of the gold answers.
     """
-    likelihood = np.maximum(probs[:, np.arange(len(gold)), gold], 1e-12)
-    weights = np.full(len(probs), 1 / len(probs))
+    likelihood = np.maximum(likelihoods, 1e-12)
+    weights = np.full(len(likelihood), 1 / len(likelihood))
     for _ in range(_ITERATIONS):
         shares = weights[:, None] * likelihood
         weights = (shares / shares.sum(axis=0)).mean(axis=1)

@@ -19,6 +19,7 @@ import polars as pl
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.decision import Decision
 from adjudge.core.errors import WorkError
+from adjudge.core.problem import stated
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
 from adjudge.core.types import IntArray, Reply, Split
@@ -137,7 +138,6 @@ def error_line(error: BaseException) -> str:
 def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
     """``run.json`` as it is when the run begins; keys are described in ARCHITECTURE.md."""
     task = inputs.recipe.task
-    stated = {} if task.problem.single else {"problem": task.problem.model_dump(mode="json", exclude_none=True)}
     return {
         "status": "running",
         "name": planned.name,
@@ -148,7 +148,7 @@ def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
         "config": planned.config,
         "config_hash": planned.config_hash,
         "task": {"name": task.name, "version": task.version, "hash": task.hash(), "labels": list(inputs.labels)}
-        | stated,
+        | stated(task.problem),
         "data": {
             "split_seed": inputs.recipe.data.split_seed,
             "accepted": list(inputs.accepted),

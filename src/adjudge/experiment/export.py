@@ -40,7 +40,8 @@ def export_run(
     """Export a run's classifier.
 
     The folder holds the model, its tokenizer, ``predict.py`` (what loads it, without adjudge), ``README.md`` (the
-    model card) and ``adjudge.json`` (labels, temperature, template, parity). It appears whole or not at all.
+    model card) and ``adjudge.json`` (labels, temperature, thresholds, template, parity). It appears whole or not at
+    all.
 
     Args:
         run: complete, with stored texts (the check predicts some of them).
@@ -73,7 +74,7 @@ def export_run(
             "temperature": classifier.temperature,
             "template": source.record["template"],
             "parity": asdict(parity),
-        }
+        } | classifier.decision.to_json()
         write_json(target / "adjudge.json", facts)
         script = (target / SCRIPT).read_text(encoding="utf-8")
         card = model_card(form, source.record, run.metrics(), parity, data_license, script)

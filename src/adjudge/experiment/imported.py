@@ -7,6 +7,7 @@ from typing import Any
 
 from adjudge.core.config import read_yaml, validate
 from adjudge.core.errors import ConfigError, DataError
+from adjudge.core.problem import stated
 from adjudge.core.protocols import Progress
 from adjudge.core.runs import EvaluatedSplit, Run
 from adjudge.core.task import Task
@@ -53,14 +54,9 @@ def import_run(
         raise ConfigError(
             f"{task_file}: data: missing; validation rows are needed for the temperature and the numbers"
         )
-    if not task.problem.single:
-        raise ConfigError(
-            f"{task_file}: problem: {task.problem.kind} cannot be imported; a model of others answers with one label "
-            "without parts, so leave `problem` out"
-        )
     classifier = import_folder(folder, task, base=base, max_tokens=max_tokens)
     splits = load_splits(task, task.data, base=data_root or task_file.parent)
-    validate_labels(splits, classifier.labels)
+    validate_labels(splits, classifier.labels, task.problem)
     ground = _ground(task, splits, classifier)
     made = Making(
         folder=run,
@@ -94,7 +90,8 @@ def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Groun
             "version": task.version,
             "hash": task.hash(),
             "labels": list(classifier.labels),
-        },
+        }
+        | stated(task.problem),
         "data": {"split_seed": task.data.split_seed, "accepted": [], "splits": described},
         "seed": 0,
         **_described(classifier),

@@ -35,16 +35,17 @@ def merge_run(
         ConfigError: its model has no adapter that can be merged.
         WorkError: a weight does not fit the format, or the round trip fails.
     """
-    source = open_source(run)
+    source = open_source(run, replies=True)
     target = folder or beside(source, f"{run.name}-merged-{weights}")
     refuse_existing(target)
     merged = merge_adapter(load_network(source), weights)
-    kept = ("engine", "engine_reason", "precision")
+    kept = ("engine", "engine_reason", "precision", "generation")
+    facts = source.record["facts"]
     making = Making(
         folder=target,
         method="merged",
         config={"from": run.name, "weights": weights, "options": source.record["config"]["method"]},
-        facts={name: source.record["facts"].get(name) for name in kept},
+        facts={name: facts[name] for name in kept if name in facts},
         labels_used=source.record["labels_used"],
         ground=source.ground,
         against=[source],

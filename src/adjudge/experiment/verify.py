@@ -76,13 +76,15 @@ def verify_saved(
             precision, a reply may differ too: the nearest of ties that rounding decides.
 
     Raises:
-        WorkError: the fresh process failed, its labels differ, a probability differs by more, or a reply differs.
+        WorkError: the fresh process failed, its labels or thresholds differ, a probability differs by more, or a
+            reply differs.
     """
     expected, replies = classifier.predict_proba(texts), _written(classifier, texts)
     with tempfile.TemporaryDirectory(prefix="adjudge-verify-") as folder:
         probe, answer = Path(folder) / "probe.json", Path(folder) / "answer.npy"
         # Escaped, because a text may hold half of a surrogate pair, which UTF-8 cannot.
-        probe.write_text(json.dumps({"texts": list(texts), "labels": list(classifier.labels)}), encoding="utf-8")
+        asked = {"texts": list(texts), "labels": list(classifier.labels), "decision": classifier.decision.to_json()}
+        probe.write_text(json.dumps(asked), encoding="utf-8")
         command = [sys.executable, "-m", "adjudge.experiment.verify", str(model), str(probe), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode != 0:
@@ -127,6 +129,9 @@ def main(arguments: Sequence[str]) -> None:
     classifier = load_classifier(model)
     if list(classifier.labels) != asked["labels"]:
         raise WorkError(f"labels after loading are {list(classifier.labels)}, before saving {asked['labels']}")
+    decision = classifier.decision.to_json()
+    if decision != asked["decision"]:
+        raise WorkError(f"what decides is {decision} after loading, and was {asked['decision']} before saving")
     with answer.open("wb") as stream:
         np.save(stream, classifier.predict_proba(asked["texts"]), allow_pickle=False)
     write_json(answer.with_suffix(".json"), _written(classifier, asked["texts"]))

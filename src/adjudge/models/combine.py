@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from adjudge.core.decision import Decision
 from adjudge.core.errors import ConfigError
 from adjudge.models.heads import Head, ScoreHead
 from adjudge.models.lowrank import unfuse_lora
@@ -36,7 +37,7 @@ def combine_adapters(
     density: float = 0.5,
     seed: int = 0,
 ) -> NeuralClassifier:
-    """Combine the adapters of classifiers that share base, labels, prompt and kind of head.
+    """Combine the adapters of classifiers that share base, labels, problem, prompt and kind of head.
 
     ``linear``: the weighted sum. ``ties`` (Yadav et al. 2023): the largest entries of each, a sign elected for each
     entry, the mean of those that agree with it. ``dare_linear`` and ``dare_ties`` (Yu et al. 2024): entries dropped at
@@ -50,7 +51,7 @@ def combine_adapters(
         seed: whose stream ``sample`` draws what DARE drops.
 
     Returns:
-        A classifier whose trunk is saved whole.
+        A classifier whose trunk is saved whole, not calibrated.
 
     Raises:
         ConfigError: the classifiers differ in what they must share, an adapter is no plain LoRA, a base was rounded
@@ -77,7 +78,8 @@ def combine_adapters(
     if hasattr(trunk, "adjudge_adapter"):
         del trunk.adjudge_adapter
     first.network.train(False)
-    return replace(first, adaptation="full", quantization="none", temperature=1.0)
+    uncalibrated = Decision(first.decision.problem)
+    return replace(first, adaptation="full", quantization="none", temperature=1.0, decision=uncalibrated)
 
 
 def combined(changes: list[torch.Tensor], how: How, weights: Sequence[float], density: float) -> torch.Tensor:
@@ -103,6 +105,7 @@ def _refuse_unlike(classifiers: Sequence[NeuralClassifier]) -> None:
         pairs = {
             "base model": (_base(first), _base(other)),
             "labels": (first.labels, other.labels),
+            "problem": (first.decision.problem, other.decision.problem),
             "prompt": (first.prompt.hash(), other.prompt.hash()),
             "kind of head": (_kind(first), _kind(other)),
             "attention": (first.attention, other.attention),

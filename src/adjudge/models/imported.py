@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from adjudge.core.atomic import read_json
+from adjudge.core.decision import Decision
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.task import Task
 from adjudge.models.heads import LabelHead
@@ -57,8 +58,7 @@ def import_folder(folder: Path, task: Task, *, base: str | None = None, max_toke
     if not any(str(name).endswith("ForSequenceClassification") for name in config.architectures or []):
         made = ", ".join(config.architectures or ["no architecture"])
         raise ConfigError(f"{folder}: holds {made}; only models for sequence classification bring their own answer")
-    if config.problem_type not in (None, "single_label_classification"):
-        raise ConfigError(f"{folder}: its problem type is {config.problem_type!r}; only single labels can be imported")
+    _refuse_other_problem(folder, config.problem_type, task)
     own = [str(config.id2label[i]) for i in range(config.num_labels)]
     labels = tuple(task.labels) if task.labels else tuple(own)
     if len(set(own)) < 2 or set(own) != set(labels):
@@ -67,8 +67,19 @@ def import_folder(folder: Path, task: Task, *, base: str | None = None, max_toke
             f"{', '.join(map(repr, labels))}; they must be the same words"
         )
     located = Located(folder.name, str(folder))
-    return _sequence(
-        _sequence_model(located), load_tokenizer(located), labels, [own.index(x) for x in labels], max_tokens
+    columns = [own.index(label) for label in labels]
+    return _sequence(_sequence_model(located), load_tokenizer(located), labels, columns, max_tokens, task)
+
+
+def _refuse_other_problem(folder: Path, problem_type: str | None, task: Task) -> None:
+    """A model that says how its outputs are to be read must say what the task does; most older ones say nothing."""
+    wanted = f"{'multi' if task.problem.multi else 'single'}_label_classification"
+    if problem_type in (None, wanted):
+        return
+    known = {"multi_label_classification": "multi_label", "single_label_classification": "single_label"}
+    remedy = f"`problem: {known[problem_type]}`" if problem_type in known else "a model that classifies"
+    raise ConfigError(
+        f"{folder}: its problem type is {problem_type!r}, that of the task {task.problem.kind}; give the task {remedy}"
     )
 
 
@@ -95,7 +106,7 @@ def _sequence_model(located: Located, **options: Any) -> Any:
 
 
 def _sequence(
-    model: Any, tokenizer: Any, labels: Sequence[str], columns: Sequence[int], max_tokens: int | None
+    model: Any, tokenizer: Any, labels: Sequence[str], columns: Sequence[int], max_tokens: int | None, task: Task
 ) -> SequenceClassifier:
     """A sequence model with a tokenizer that can pad."""
     from adjudge.models.export.prompted import padding_token
@@ -108,7 +119,8 @@ def _sequence(
     model.config.pad_token_id = known.pad_token_id
     limits = [known.model_max_length, getattr(model.config, "max_position_embeddings", None), _MOST_TOKENS]
     longest = min(int(limit) for limit in limits if isinstance(limit, int) and limit > 0)
-    return SequenceClassifier(model, tokenizer.transformers, labels, columns, max_tokens or longest)
+    decision = Decision(task.problem)
+    return SequenceClassifier(model, tokenizer.transformers, labels, columns, max_tokens or longest, decision=decision)
 
 
 def _adapter(folder: Path, task: Task, base: str | None, max_tokens: int | None) -> Imported:
@@ -123,7 +135,12 @@ def _adapter(folder: Path, task: Task, base: str | None, max_tokens: int | None)
         raise ConfigError("an adapter names no labels; give the task's `labels`, in the order of its outputs")
     if values.get("task_type") == "SEQ_CLS":
         model = _merged(_sequence_model(located, num_labels=_outputs(folder, labels)), folder)
-        return _sequence(model, tokenizer, labels, range(len(labels)), max_tokens)
+        return _sequence(model, tokenizer, labels, range(len(labels)), max_tokens, task)
+    if task.problem.multi:
+        raise ConfigError(
+            f"{folder}: the adapter brings no head (its task type is not SEQ_CLS), so label words are scored against "
+            "each other, which gives one label to each text, and the task is multi_label"
+        )
     return _causal(folder, located, tokenizer, task, max_tokens or _MOST_TOKENS)
 
 
@@ -207,4 +224,5 @@ def _causal(folder: Path, located: Located, tokenizer: Any, task: Task, max_toke
         base_hash=located.hash(),
         adaptation="full",
         offset=np.zeros(len(labels), dtype=np.float32),
+        decision=Decision(task.problem),
     )

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 
 from adjudge.core.atomic import atomic_path, write_json
-from adjudge.core.decision import PLAIN
+from adjudge.core.decision import PLAIN, Decision
 from adjudge.core.protocols import Progress, SilentProgress
-from adjudge.models.linear import F32, probabilities
+from adjudge.models.linear import F32
 from adjudge.models.precision import default_device
 from adjudge.models.storage import FORMAT, read_manifest
 
@@ -29,7 +29,8 @@ class SequenceClassifier:
         labels: the label set.
         columns: ``[C]`` the model's output for each label.
         max_tokens: of a text with the tokenizer's own special tokens.
-        temperature: divides the logits before the softmax.
+        temperature: divides the logits.
+        decision: see `adjudge.core.protocols.Classifier`.
     """
 
     def __init__(
@@ -40,13 +41,14 @@ class SequenceClassifier:
         columns: Sequence[int],
         max_tokens: int,
         temperature: float = 1.0,
+        decision: Decision = PLAIN,
     ) -> None:
         self.model = model.to(default_device()).eval()
         self.tokenizer = tokenizer
         self.columns = tuple(columns)
         self.max_tokens = max_tokens
         self.temperature = temperature
-        self.decision = PLAIN
+        self.decision = decision
         self._labels = tuple(labels)
 
     @property
@@ -70,11 +72,11 @@ class SequenceClassifier:
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Calibrated probabilities ``[N, C]``."""
-        return probabilities(self.predict_logits(texts, progress), self.temperature)
+        return self.decision.probabilities(self.predict_logits(texts, progress), self.temperature)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """The most probable label of each text; never abstains."""
-        return [self._labels[i] for i in self.predict_logits(texts).argmax(axis=1)]
+        """The most probable label of each text, or the set of labels; never abstains."""
+        return self.decision.answers(self.predict_proba(texts), self._labels)
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Each text's own tokens, and whether some are left out: two arrays ``[N]``."""
@@ -93,7 +95,7 @@ class SequenceClassifier:
             self.tokenizer.save_pretrained(str(folder / "tokenizer"))
             manifest = {"format": FORMAT, "kind": "sequence", "problem_type": "single_label"}
             manifest |= {"labels": list(self._labels), "columns": list(self.columns)}
-            manifest |= {"max_tokens": self.max_tokens, "temperature": self.temperature}
+            manifest |= {"max_tokens": self.max_tokens, "temperature": self.temperature, **self.decision.to_json()}
             write_json(folder / "classifier.json", manifest)
 
     @classmethod
@@ -110,8 +112,15 @@ class SequenceClassifier:
             str(path / "model"), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(str(path / "tokenizer"), trust_remote_code=False)
-        labels, columns = manifest["labels"], manifest["columns"]
-        return cls(model, tokenizer, labels, columns, manifest["max_tokens"], float(manifest["temperature"]))
+        return cls(
+            model,
+            tokenizer,
+            manifest["labels"],
+            manifest["columns"],
+            manifest["max_tokens"],
+            float(manifest["temperature"]),
+            Decision.from_json(manifest),
+        )
 
     def _encode(self, texts: list[str]) -> Any:
         # Special tokens inside a text are ordinary characters: one that pads would be taken for the end of the row.

@@ -7,17 +7,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adjudge.core.problem import ProblemKind, problem_of
+
 _NOT_STATED = "not stated; ask whoever gave you the data before you pass the model on"
-_METRICS = ("accuracy", "macro_f1", "weighted_f1", "mcc", "log_loss", "brier", "ece")
+_METRICS = (
+    *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc"),
+    *("log_loss", "brier", "ece"),
+)
 _FORMS = {
     "sequence": "`AutoModelForSequenceClassification`; the tokenizer puts the prompt around each text, and the "
-    "temperature is in the head, so softmax of the logits is the calibrated probability",
+    "temperature is in the head, so softmax of the logits (sigmoid, where the config's `problem_type` is "
+    "`multi_label_classification`) is the calibrated probability",
     "states": "`AutoModel` and the score layer in `head.safetensors`: the architecture's own classification head "
     "computes another function",
     "causal": "`AutoModelForCausalLM`; the label words are scored at the answer slot (`prompt.json`)",
     "adapter": "a PEFT adapter; the base model is named in `adapter_config.json` and must be at hand",
     "onnx": "an ONNX graph with the head and the temperature inside: ids and mask in, probabilities out",
     "gguf": "a GGUF file of the whole causal language model",
+}
+
+
+@dataclass(frozen=True)
+class _Wording:
+    """What a kind of problem is told as: what is answered, what must be known to read it, the first of the limits."""
+
+    answers: str
+    reading: str
+    limit: str
+
+
+_WORDINGS: dict[ProblemKind, _Wording] = {
+    "single_label": _Wording(
+        "One of {} labels, with probabilities (softmax) that sum to 1",
+        "The answer is the most probable label.",
+        "It answers with one of its labels whatever the text is",
+    ),
+    "multi_label": _Wording(
+        "Any number of {} labels, each with a probability of its own (sigmoid)",
+        "A label is given where its probability reaches its threshold (`thresholds` in `adjudge.json`). `accuracy` "
+        "below is the share of rows whose set of labels is right as a whole.",
+        "It gives those of its labels that reach their thresholds, and none where none does",
+    ),
+    "hierarchical": _Wording(
+        "One of {} paths in a tree of labels, with probabilities (softmax) that sum to 1",
+        "A node's probability is the sum of its paths'. The answer descends from the top: at every level the most "
+        "probable node below the one before, so it may differ from the most probable path.",
+        "It answers with one of its paths whatever the text is",
+    ),
 }
 
 
@@ -81,12 +117,16 @@ def model_card(
 
 def _answers(record: Mapping[str, Any]) -> str:
     labels, template = record["task"]["labels"], record.get("template")
-    lines = ["## What it answers\n", f"One of {len(labels)} labels, with probabilities:\n"]
+    wording = _WORDINGS[problem_of(record["task"]).kind]
+    lines = ["## What it answers\n", f"{wording.answers.format(len(labels))}:\n"]
+    thresholds = record["calibration"].get("thresholds", {})
     described = (record["config"]["task"].get("labels") or {}) if record["config"].get("task") else {}
     for i, label in enumerate(labels):
         said = (described.get(label) or {}).get("description")
-        lines.append(f"- {i}: `{label}`{f' ({said})' if said else ''}")
-    lines.append(f"\nTemperature, fitted on validation: {record['calibration']['temperature']:.6g}.\n")
+        given = f", from a probability of {thresholds[label]:.6g} on" if label in thresholds else ""
+        lines.append(f"- {i}: `{label}`{f' ({said})' if said else ''}{given}")
+    lines.append(f"\n{wording.reading}\n")
+    lines.append(f"Temperature, fitted on validation: {record['calibration']['temperature']:.6g}.\n")
     if template:
         lines.append(f"Prompt ({template['kind']}, at most {template['max_tokens']} tokens; only text is cut):\n")
         lines.append("\n".join(f"    {line}" for line in template["text"].splitlines()) + "\n")
@@ -119,6 +159,10 @@ def _data(record: Mapping[str, Any], data_license: str | None) -> str:
     lines = ["## Data\n", "| split | rows | source | SHA-256 |", "| --- | ---: | --- | --- |"]
     for name, split in record["data"]["splits"].items():
         lines.append(f"| {name} | {split['rows']:,} | {split['source'] or '–'} | `{split['hash'][:16]}` |")
+    own, joint = record["task"]["name"], record["config"].get("joint") or {}
+    others = [f"`{task['name']}`" for task in joint.get("tasks", ()) if task["name"] != own]
+    if others:
+        lines.append(f"\nLearnt together with other tasks, whose data are not listed: {', '.join(others)}.")
     accepted = ", ".join(record["data"].get("accepted") or []) or "none"
     lines.append(f"\nErrors of the data that were accepted knowingly: {accepted}.")
     lines.append(f"Licence of the data: {data_license or _NOT_STATED}.\n")
@@ -140,7 +184,8 @@ def _model(record: Mapping[str, Any]) -> str:
 def _limits(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     best = metrics.get("test") or metrics.get("validation") or {}
     weakest = sorted((best.get("per_class") or {}).items(), key=lambda item: item[1].get("f1", 0.0))[:3]
-    lines = ["## Limits\n", "- It answers with one of its labels whatever the text is; it does not know other topics."]
+    limit = _WORDINGS[problem_of(record["task"]).kind].limit
+    lines = ["## Limits\n", f"- {limit}; it does not know other topics."]
     lines.append("- The numbers hold for texts like those of the test split, and for no others.")
     if best.get("truncated_share"):
         lines.append(f"- {best['truncated_share']:.1%} of those texts were longer than it reads and were cut.")

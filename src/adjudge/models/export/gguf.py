@@ -38,7 +38,10 @@ def export_gguf(classifier: NeuralClassifier, folder: Path, weights: WeightsType
     gguf = require("gguf", "gguf", "write GGUF files")
     config: Any = classifier.network.engine.trunk.config
     if not isinstance(classifier.network.head, LabelHead):
-        raise ConfigError("the GGUF form holds a language model; it needs head.kind 'label'")
+        raise ConfigError(
+            "the GGUF form holds a language model, which scores label words against each other; it needs head.kind "
+            "'label'. Export a score head to Hugging Face or ONNX"
+        )
     _refuse_other_architectures(config)
     backend = json.loads(classifier.tokenizer.transformers.backend_tokenizer.to_str())
     _refuse_other_tokenizers(backend)

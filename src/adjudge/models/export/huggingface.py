@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -133,7 +134,7 @@ def with_script(folder: Path, form: Form) -> Form:
 
 
 def scaled_head(classifier: NeuralClassifier) -> tuple[torch.Tensor, torch.Tensor]:
-    """The score layer ``[C, H]`` and ``[C]`` with offset and temperature inside: softmax of it is calibrated."""
+    """The score layer ``[C, H]`` and ``[C]`` with offset and temperature inside: its probabilities are calibrated."""
     head = classifier.network.head
     if not isinstance(head, ScoreHead):
         raise ConfigError("this form needs a score head; the classifier has a label head")
@@ -185,7 +186,7 @@ def sequence_model(classifier: NeuralClassifier, tokenizer: Any) -> nn.Module | 
         pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
-        problem_type="single_label_classification",
+        problem_type=f"{'multi' if classifier.decision.problem.multi else 'single'}_label_classification",
     )
     with torch.random.fork_rng():
         model: Any = AutoModelForSequenceClassification.from_config(config)
@@ -232,9 +233,8 @@ _PROBES = ("", "a", "two words", "a longer text, of more than a handful of token
 @torch.inference_mode()
 def _same_function(model: Any, tokenizer: Any, classifier: NeuralClassifier) -> bool:
     batch = tokenizer(list(_PROBES), padding=True, truncation=True, return_tensors="pt")
-    found = model(**batch).logits.softmax(dim=-1)
-    expected = torch.from_numpy(classifier.predict_proba(_PROBES))
-    return float((found - expected).abs().max()) <= _FITS
+    found = classifier.decision.probabilities(model(**batch).logits.numpy())
+    return float(np.abs(found - classifier.predict_proba(_PROBES)).max()) <= _FITS
 
 
 def causal_prefix(classifier: NeuralClassifier) -> str:
@@ -280,14 +280,15 @@ def _save_model(model: Any, folder: Path, weights: WeightsType) -> None:
 
 
 def write_head(classifier: NeuralClassifier, folder: Path) -> None:
-    """Write the score head, temperature and offset inside, and how states are pooled for it."""
+    """Write the score head, temperature and offset inside, how states are pooled for it, and what follows it."""
     weight, bias = scaled_head(classifier)
     save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, folder / "head.safetensors")
     head = classifier.network.head
     pooling = head.pooling if isinstance(head, ScoreHead) else None
     skip = len(classifier.prompt.prefix_ids) if classifier.network.engine.causal else 0
     labels = {str(i): label for i, label in enumerate(classifier.labels)}
-    write_json(folder / "head.json", {"pooling": pooling, "skip": skip, "id2label": labels})
+    described = {"pooling": pooling, "skip": skip, "activation": classifier.decision.activation, "id2label": labels}
+    write_json(folder / "head.json", described)
 
 
 def write_label_words(classifier: NeuralClassifier, folder: Path) -> None:

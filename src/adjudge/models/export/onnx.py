@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -25,6 +26,8 @@ _OPSET = 20
 def export_onnx(classifier: NeuralClassifier, folder: Path) -> None:
     """Write ``model.onnx``, ``tokenizer.json`` (the prompt inside), ``onnx.json`` and the script that runs them.
 
+    The graph's metadata name, in JSON, the labels, what made the probabilities (softmax or sigmoid) and thresholds.
+
     Args:
         classifier: changed in place, as by `adjudge.models.export.huggingface.export_huggingface`.
         folder: is made.
@@ -46,14 +49,16 @@ def export_onnx(classifier: NeuralClassifier, folder: Path) -> None:
     tokenizer.save_pretrained(str(folder))
     model = _Whole(plain_copy(trunk, use_cache=False), classifier).eval()
     ids = torch.ones(2, len(classifier.prompt.prefix_ids) + 8, dtype=torch.long)
-    _trace(model, ids, folder / FILE)
-    settings = {"max_tokens": classifier.prompt.max_tokens, "labels": list(classifier.labels)}
+    decision = classifier.decision
+    meaning = {"labels": list(classifier.labels), "activation": decision.activation, **decision.to_json()}
+    _trace(model, ids, folder / FILE, {name: json.dumps(value) for name, value in meaning.items()})
+    settings = {"max_tokens": classifier.prompt.max_tokens, **meaning}
     settings |= {"pad_id": tokenizer.pad_token_id, "pad_token": str(tokenizer.pad_token)}
     write_json(folder / "onnx.json", settings)
     shutil.copyfile(Path(__file__).parent / "scripts" / "onnx.py", folder / SCRIPT)
 
 
-def _trace(model: nn.Module, ids: torch.Tensor, file: Path) -> None:
+def _trace(model: nn.Module, ids: torch.Tensor, file: Path, metadata: dict[str, str]) -> None:
     batch, width = torch.export.Dim("rows", min=1), torch.export.Dim("tokens", min=2)
     shape = {0: batch, 1: width}
     mask = torch.ones_like(ids)
@@ -61,25 +66,25 @@ def _trace(model: nn.Module, ids: torch.Tensor, file: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
+            program: Any = torch.onnx.export(
                 model,
                 (ids, mask),
-                str(file),
                 input_names=["input_ids", "attention_mask"],
                 output_names=["probabilities"],
                 dynamic_shapes=(shape, shape),
                 opset_version=_OPSET,
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+            program.model.metadata_props.update(metadata)
+            program.save(str(file), external_data=False)
     except (RuntimeError, ValueError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise WorkError(f"this architecture cannot be written as ONNX: {first}") from error
 
 
 class _Whole(nn.Module):
-    """Trunk, pooling, score layer and softmax over right-padded rows."""
+    """Trunk, pooling, score layer and softmax or sigmoids over right-padded rows."""
 
     def __init__(self, trunk: nn.Module, classifier: NeuralClassifier) -> None:
         super().__init__()
@@ -87,6 +92,7 @@ class _Whole(nn.Module):
         self.trunk = trunk
         self.pooling = head.pooling if isinstance(head, ScoreHead) else "last"
         self.skip = len(classifier.prompt.prefix_ids) if classifier.network.engine.causal else 0
+        self.activation = classifier.decision.activation
         weight, bias = scaled_head(classifier)
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
@@ -103,4 +109,4 @@ class _Whole(nn.Module):
             at = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
             pooled = hidden.gather(1, at)[:, 0]
         logits = torch.nn.functional.linear(pooled, self.weight, self.bias)  # type: ignore[arg-type]
-        return logits.softmax(dim=-1)
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=-1)

@@ -15,5 +15,7 @@ probabilities: list[list[float]] = []
 for text in json.load(sys.stdin):
     batch = tokenizer([text], truncation=True, return_tensors="pt")
     with torch.inference_mode():
-        probabilities += model(**batch).logits.softmax(dim=-1).tolist()  # the temperature is in the weights
+        logits = model(**batch).logits  # the temperature is in the weights
+    several = model.config.problem_type == "multi_label_classification"
+    probabilities += (logits.sigmoid() if several else logits.softmax(dim=-1)).tolist()
 json.dump(probabilities, sys.stdout)

@@ -25,5 +25,6 @@ for text in json.load(sys.stdin):
         at = mask.sum(dim=1) - 1 if settings["pooling"] == "last" else torch.zeros(len(hidden), dtype=torch.long)
         pooled = hidden[torch.arange(len(hidden)), at]
     logits = pooled @ head["weight"].T + head["bias"]  # the temperature is in the weights
-    probabilities += logits.softmax(dim=-1).tolist()
+    several = settings["activation"] == "sigmoid"  # a text may have any number of labels
+    probabilities += (logits.sigmoid() if several else logits.softmax(dim=-1)).tolist()
 json.dump(probabilities, sys.stdout)
