@@ -154,7 +154,7 @@ def test_every_method_has_its_sources() -> None:
 
 def test_every_task_file_is_valid() -> None:
     files = sorted((ROOT / "tasks").glob("*.yaml"))
-    assert len(files) == 5
+    assert files
     for file in files:
         assert load_task(file).name == file.stem
 

@@ -13,6 +13,7 @@ from adjudge.core.errors import ModelNotFoundError
 from adjudge.experiment.planning import estimate_recipe, read_inputs
 from adjudge.experiment.recipe import load_recipe
 from adjudge.methods import METHODS
+from adjudge.models.precision import PRODUCTS_BYTES
 from tests.tiny_models import tiny_bert, tiny_llama, tiny_model
 
 MEASURE = """
@@ -136,6 +137,14 @@ def test_four_bits_are_counted_on_a_gpu_alone(recipe_file) -> None:
     assert found.weight_bytes(on_gpu=False) == pytest.approx(4 * 8.05e9, rel=0.01)
     # 6.98 billion weights in 4.127 bits; two tables of the vocabulary in 32.
     assert found.weight_bytes(on_gpu=True) == pytest.approx(6.98e9 * 4.127 / 8 + 2 * 0.525e9 * 4 + 0.084e9, rel=0.02)
+
+
+@pytest.mark.parametrize(("precision", "products"), [("float32", 0), ("bfloat16", PRODUCTS_BYTES)])
+def test_products_compiled_on_a_cpu_are_counted(precision: str, products: int, recipe_file, tmp_path) -> None:
+    method = {"kind": "lora", "model": str(tiny_model("llama", tmp_path / "model")), "precision": precision}
+    (foreseen,) = estimate_recipe(load_recipe(recipe_file(methods=[method])))
+    assert foreseen.memory is not None
+    assert foreseen.memory.products == products
 
 
 def test_seeds_are_estimated_once_and_baselines_only_by_a_probe(recipe_file) -> None:

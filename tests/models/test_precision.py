@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -29,6 +31,18 @@ def test_matrix_products_run_in_it_and_weights_stay() -> None:
     with compute("float32", CPU):
         assert layer(x).dtype == torch.float32
     assert layer.weight.dtype == torch.float32
+
+
+def test_compiled_products_are_few_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, "7")
+    compute("bfloat16", CPU)
+    assert os.environ[name] == "7"
+    monkeypatch.delenv(name)
+    compute("float32", CPU)
+    assert name not in os.environ
+    compute("bfloat16", CPU)
+    assert os.environ[name] == "128"
 
 
 def test_the_device_is_one_that_is_there() -> None:

@@ -28,7 +28,7 @@ No model is loaded: shapes come from the model's configuration, or from the tabl
 no hub. --probe runs ten real steps of each method and replaces time and memory by what they took. Exit status 1 if a \
 run does not fit into the memory that is there."""
 
-HELD = ("weights", "gradients", "optimizer", "best", "activations", "logits", "process", "loading")
+HELD = ("weights", "gradients", "optimizer", "best", "activations", "logits", "products", "process", "loading")
 
 
 def plan(

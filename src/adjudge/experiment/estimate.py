@@ -21,7 +21,7 @@ from adjudge.experiment.execute import Inputs
 from adjudge.experiment.lengths import Lengths, measure_lengths
 from adjudge.experiment.recipe import PlannedRun
 from adjudge.models.footprint import DryBatch, Footprint, footprint
-from adjudge.models.precision import default_device, resolve_precision
+from adjudge.models.precision import PRODUCTS_BYTES, default_device, resolve_precision
 from adjudge.models.throughput import matrix_peak
 from adjudge.train.config import TrainingConfig
 
@@ -46,6 +46,7 @@ class Memory:
         best: copies of the trained weights: the best so far, and its successor while it is made.
         activations: what a step needs beyond the gradients.
         logits: of one batch; all that is ever kept of the vocabulary's side.
+        products: compiled matrix products (bfloat16 on a CPU).
         loading: the weights in float32 while they are loaded, before anything else is there (CPU).
     """
 
@@ -56,6 +57,7 @@ class Memory:
     best: float = 0.0
     activations: float = 0.0
     logits: float = 0.0
+    products: float = 0.0
     loading: float = 0.0
 
     @property
@@ -212,18 +214,17 @@ def _memory(found: Adapted, work: _Work, precision: str, n_labels: int, seed: in
     weights = found.weight_bytes(on_gpu=on_gpu)
     training, lengths = work.training, work.train
     loading = 0.0 if on_gpu else 4.0 * (found.total_parameters + found.output_parameters)
+    compiled = precision == "bfloat16" and not on_gpu
+    held = Memory(process, weights, products=float(PRODUCTS_BYTES) if compiled else 0.0, loading=loading)
     if training is None:
         rows = _prediction_rows(work.validation)
         batch = DryBatch(rows, lengths.prefix, precision, heap=not on_gpu)
         taken = footprint(found.config, found.apply, batch)
-        return Memory(
-            process, weights, activations=taken.forward_bytes, logits=4.0 * len(rows) * n_labels, loading=loading
-        )
+        return replace(held, activations=taken.forward_bytes, logits=4.0 * len(rows) * n_labels)
     rows = work.largest_batch(training, seed)
     batch = DryBatch(rows, lengths.prefix, precision, training.gradient_checkpointing, heap=not on_gpu)
     step = footprint(found.config, found.apply, batch, whole=found.uneven)
-    held = Memory(process, weights, logits=4.0 * len(rows) * n_labels, loading=loading)
-    return _training_memory(held, step, found, training)
+    return _training_memory(replace(held, logits=4.0 * len(rows) * n_labels), step, found, training)
 
 
 def _training_memory(held: Memory, step: Footprint, found: Adapted, training: TrainingConfig) -> Memory:
