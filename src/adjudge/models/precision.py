@@ -18,7 +18,7 @@ WeightsType = Literal["float32", "bfloat16", "float16"]
 # seldom have equal numbers. It keeps 1,024 of them unless told before the first one; a step has some 40.
 _KEPT_PRODUCTS = "128"
 PRODUCTS_BYTES = 512 * 2**20
-"""What they take: with SmolLM2-135M 0.65 to 0.95 GB (`prompt`, `full`, `lora`) lay beyond all else that `plan` counts."""
+"""What they take: with SmolLM2-135M 0.67 to 0.98 GB (`full`, `lora`) were resident beyond all else that is counted."""
 
 
 def resolve_precision(wanted: Precision, device: torch.device) -> Resolved:
