@@ -17,7 +17,7 @@ from adjudge.models.loading import Pretrained
 class PromptTraining(AdapterTraining):
     """Training of the virtual tokens and the head; embeddings want a high rate."""
 
-    learning_rate: float = Field(3e-2, gt=0, description="peak learning rate of the virtual tokens")
+    learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of the virtual tokens")
     epochs: float = Field(3.0, gt=0, description="passes over train; a fraction is allowed")
 
 
