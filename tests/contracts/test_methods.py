@@ -23,8 +23,19 @@ from adjudge.methods import METHODS, MethodConfig, Setting
 from adjudge.models.storage import load_classifier
 from tests.contracts.conftest import LABELS, MODELS, PROBES, TRAIN, VALIDATION, Bench, Case, cases
 
+def writes(case: Case) -> bool:
+    """Whether a reply decides, which may stand for no label: such a classifier does not promise one."""
+    return case.options.get("head") == "generate"
+
+
 each_method = pytest.mark.parametrize("name", list(METHODS))
 each_case = pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+# Writing takes a pass a token, so what fits such a case anew is left to the whole suite.
+each_fit = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if writes(case) else ()) for case in cases()],
+    ids=lambda case: case.name,
+)
 
 
 def folder_bytes(folder: Path) -> dict[str, str]:
@@ -37,11 +48,6 @@ def assert_same_logits(found: np.ndarray, expected: np.ndarray, *, exact: bool) 
         return
     scale = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * scale)
-
-
-def writes(case: Case) -> bool:
-    """Whether a reply decides, which may stand for no label: such a classifier does not promise one."""
-    return case.options.get("head") == "generate"
 
 
 class Recorder:
@@ -161,7 +167,7 @@ def test_progress_ends_at_its_total(bench: Bench, case: Case) -> None:
     assert all(total is None or total == advanced for total, advanced in recorder.bars)
 
 
-@each_case
+@each_fit
 def test_same_seed_gives_the_same_bytes(bench: Bench, case: Case, tmp_path: Path) -> None:
     first, second = bench.fitted(case), bench.fit(case)
     assert first.facts.keys() == second.facts.keys()
@@ -238,7 +244,7 @@ def test_saved_folder_holds_nothing_that_could_run(bench: Bench, case: Case) -> 
             json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
-@each_case
+@each_fit
 def test_fit_and_prediction_leave_the_callers_random_generators_and_data_alone(bench: Bench, case: Case) -> None:
     random.seed(5)
     np.random.seed(5)
@@ -252,7 +258,7 @@ def test_fit_and_prediction_leave_the_callers_random_generators_and_data_alone(b
     assert (list(TRAIN.texts), list(TRAIN.labels)) == (texts, labels)
 
 
-@each_case
+@each_fit
 def test_training_follows_the_labels_in_any_order_and_with_one_that_train_lacks(bench: Bench, case: Case) -> None:
     labels = ("не бывает", *reversed(LABELS))
     fitted = bench.fit(case, labels=labels)
@@ -264,7 +270,7 @@ def test_training_follows_the_labels_in_any_order_and_with_one_that_train_lacks(
         assert (probs.argmax(axis=1) == gold).mean() >= np.bincount(gold).max() / len(gold)
 
 
-@each_case
+@each_fit
 def test_two_labels_work(bench: Bench, case: Case) -> None:
     rows = [i for i, label in enumerate(TRAIN.labels) if label in LABELS[:2]]
     held_out = [i for i, label in enumerate(VALIDATION.labels) if label in LABELS[:2]]

@@ -43,8 +43,8 @@ def recipe(reviews, tmp_path, tiny_runs):
     ("name", "method", "options"),
     [
         ("score", "lora", {"rank": 4, "head": {"kind": "score"}}),
-        ("label", "lora", {"rank": 4, "head": {"kind": "label"}}),
-        ("mean", "full", {}),
+        pytest.param("label", "lora", {"rank": 4, "head": {"kind": "label"}}, marks=pytest.mark.slow),
+        pytest.param("mean", "full", {}, marks=pytest.mark.slow),
     ],
 )
 def test_training_starts_from_the_runs_weights(name, method, options, recipe, tmp_path, tiny_runs):

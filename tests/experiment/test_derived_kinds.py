@@ -27,6 +27,8 @@ from adjudge.models.storage import load_classifier
 from tests.experiment.kinds_of_runs import SIZES, TRAINING, TREE, make_runs, paths, several, task_file
 from tests.tiny_models import tiny_bert, tiny_llama
 
+pytestmark = pytest.mark.slow  # whole runs, and what is made of them
+
 LABELS = tuple(sorted(TREE))
 TREES = Problem(kind="hierarchical")
 TEXTS = ["bread saw", "", "rain", "milk " * 300]

@@ -108,6 +108,7 @@ def test_parameters_steps_and_tokens_are_those_of_the_run(recipe_file, tmp_path,
         assert foreseen.seconds > 0
 
 
+@pytest.mark.slow
 def test_a_published_model_needs_no_hub(recipe_file) -> None:
     methods = [
         {"kind": "lora", "model": "meta-llama/Meta-Llama-3-8B", "rank": 8},

@@ -114,6 +114,7 @@ def test_one_task_is_a_plain_training(recipe: Make, tmp_path: Path) -> None:
     assert Run(alone.folder).metrics() == Run(plain.folder).metrics()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_an_interrupted_training_goes_on_and_a_missing_run_is_made_again(recipe: Make, tmp_path: Path) -> None:
     file = recipe(checkpoint_seconds=1e-9)

@@ -166,6 +166,7 @@ predict.predict_file(Run(run), source, output, predict.PredictOptions(batch_rows
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_a_killed_process_loses_no_row(tfidf_run, tmp_path, reviews):
     reviews(100, seed=8).write_csv(tmp_path / "new.csv")

@@ -29,6 +29,14 @@ EMOTIONS = ("anger", "fear", "joy", "love", "sadness", "surprise")
 # On small data and without a GPU; the rest stays as it is written.
 SMALL = ("method.attention=auto", "method.precision=float32", "method.epochs=1", "method.batch_size=20")
 each_recipe = pytest.mark.parametrize("name", [*EMOTION, *GUIDES, *TWEETS])
+FEW = ("emotion-llama3-8b-lora", "guide-prefix")
+few_recipes = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FEW else pytest.mark.slow)
+        for name in (*EMOTION, *GUIDES, *TWEETS)
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def settings(name: str) -> list[str]:
     return ["data.sample={train: 60, validation: 9, test: 20}"] if name in TWEETS else []
 
 
-@each_recipe
+@few_recipes
 def test_the_real_model_is_planned_without_a_hub(name: str, data: Path) -> None:
     recipe = load_recipe(
         RECIPES / f"{name}.yaml", overrides=[*settings(name), "method.precision=bfloat16"], data_root=data

@@ -105,6 +105,7 @@ def test_interrupted_and_resumed_is_uninterrupted(bar, moves, recipe, tmp_path):
         assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_without_being_asked_to_resume_a_run_starts_anew(recipe, tmp_path):
     folder = interrupted(recipe, tmp_path / "runs", "train", 9)
@@ -114,6 +115,7 @@ def test_without_being_asked_to_resume_a_run_starts_anew(recipe, tmp_path):
     assert resumable_step(aside / "checkpoint") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_resuming_without_a_checkpoint_starts_anew(recipe, tmp_path):
     content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
@@ -125,6 +127,7 @@ def test_resuming_without_a_checkpoint_starts_anew(recipe, tmp_path):
     assert (folder.parent / ".aside").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_how_often_a_checkpoint_is_written_makes_no_other_run(recipe, tmp_path):
     folder = whole(recipe, tmp_path / "runs")

@@ -90,7 +90,7 @@ def test_every_weight_of_a_causal_model_can_learn(models: dict[str, Path], tmp_p
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("variant", ["dora", "pissa"])
-@pytest.mark.parametrize("architecture", ["llama", "bert"])
+@pytest.mark.parametrize("architecture", ["llama", pytest.param("bert", marks=pytest.mark.slow)])
 def test_loras_variants_load_as_trained(
     variant: str, architecture: str, precision: str, models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -132,7 +132,15 @@ def fit(method: str, model: Path, **options: Any) -> Fitted:
     return chosen.fit(TRAIN, VALIDATION, validate(chosen.config, {**given, **options}, method), setting)
 
 
-@pytest.mark.parametrize(("method", "tied"), [("lora", False), ("full", False), ("full", True), ("qlora", True)])
+@pytest.mark.parametrize(
+    ("method", "tied"),
+    [
+        pytest.param("lora", False, marks=pytest.mark.slow),
+        ("full", False),
+        pytest.param("full", True, marks=pytest.mark.slow),
+        ("qlora", True),
+    ],
+)
 def test_it_learns_to_write_labels_and_to_stop_and_the_saved_model_writes_them_too(
     method: str, tied: bool, tmp_path: Path
 ) -> None:
@@ -166,6 +174,7 @@ def test_adapters_leave_the_language_model_head_as_it_is(tmp_path: Path) -> None
     assert all(name.startswith("trunk.") for name in classifier.network.trainable())
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_it(tmp_path: Path) -> None:
     model = tiny_model("llama", tmp_path / "model", hidden=64)
     first = fit("full", model)
