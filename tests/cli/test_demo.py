@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SIX = {"majority", "tfidf", "embedding", "zero_shot", "full", "lora"}
 
 
+@pytest.mark.slow
 def test_the_demo_checks_runs_compares_and_reports(
     recipe: Path, adjudge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_another_model_replaces_those_of_the_recipe(adjudge: Call, recipe: Path,
     assert json.loads(answer.out)[2]["total_parameters"] < 1e6
 
 
+@pytest.mark.slow
 def test_tune_prints_the_best_and_writes_recipe_and_report(adjudge: Call, recipe: Path, tmp_path: Path) -> None:
     runs = tmp_path / "found"
     answer = adjudge("tune", str(recipe), "--trials", "2", "--runs", str(runs))

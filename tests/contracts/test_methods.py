@@ -23,6 +23,7 @@ from adjudge.methods import METHODS, MethodConfig, Setting
 from adjudge.models.storage import load_classifier
 from tests.contracts.conftest import LABELS, MODELS, PROBES, TRAIN, VALIDATION, Bench, Case, cases
 
+
 def writes(case: Case) -> bool:
     """Whether a reply decides, which may stand for no label: such a classifier does not promise one."""
     return case.options.get("head") == "generate"

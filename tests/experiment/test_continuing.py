@@ -62,6 +62,7 @@ def test_training_starts_from_the_runs_weights(name, method, options, recipe, tm
     assert found["mcnemar_p"] == 1
 
 
+@pytest.mark.slow
 def test_it_is_another_run_than_one_from_the_start(recipe, tmp_path, tiny_runs):
     options = {"rank": 4, "head": {"kind": "score"}, "training": TRAINING}
     outcomes = [

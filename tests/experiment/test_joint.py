@@ -102,6 +102,7 @@ def test_one_command_trains_once_and_leaves_a_run_for_each_task(
 NAMES = ("reviews", "shops")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_one_task_is_a_plain_training(recipe: Make, tmp_path: Path) -> None:
     (alone,) = run_joint(load_joint(recipe(tasks=["reviews.yaml"])), runs=tmp_path / "runs")

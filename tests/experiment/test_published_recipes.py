@@ -32,10 +32,7 @@ each_recipe = pytest.mark.parametrize("name", [*EMOTION, *GUIDES, *TWEETS])
 FEW = ("emotion-llama3-8b-lora", "guide-prefix")
 few_recipes = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in FEW else pytest.mark.slow)
-        for name in (*EMOTION, *GUIDES, *TWEETS)
-    ],
+    [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in (*EMOTION, *GUIDES, *TWEETS)],
 )
 
 

@@ -189,6 +189,7 @@ def test_a_task_narrows_to_the_labels_that_are_there(rows):
         TextClassifier(task={"name": "t", "labels": ["neg", "good"]}).fit(*rows)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_in_a_fresh_process_it_answers_the_same(rows, tmp_path):
     texts, labels = rows
     numbers = [int(label == "pos") for label in labels]

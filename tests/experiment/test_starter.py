@@ -97,6 +97,7 @@ def test_missing_labels_are_noted(tmp_path, reviews):
     assert load_task(starter.task).data.accept == ["missing_label"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_verify")
 def test_a_file_with_empty_texts_runs_unedited_and_a_note_says_what_was_accepted(tmp_path, reviews):
     frame = reviews(150).with_columns(

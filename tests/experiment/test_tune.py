@@ -49,6 +49,7 @@ def test_the_same_seed_draws_the_same_options(studied, tmp_path) -> None:
     assert [trial.options for trial in other] != [trial.options for trial in found[0]]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_left(studied) -> None:
     before = studied([TFIDF], trials=2)[1][0].trials
     after = studied([TFIDF], trials=5)[1][0].trials
@@ -58,12 +59,14 @@ def test_a_search_goes_on_where_it_was_left(studied) -> None:
     assert studied([TFIDF], trials=4)[1][0].trials == after
 
 
+@pytest.mark.slow
 def test_another_space_is_another_study(studied) -> None:
     studied([TFIDF], trials=2)
     changed = {**TFIDF, "search": {"c": [0.1, 1.0]}}
     assert len(studied([changed], trials=2)[1][0].trials) == 2
 
 
+@pytest.mark.slow
 def test_trials_that_a_killed_process_left_are_forgotten(studied, tmp_path) -> None:
     recipe, _ = studied([TFIDF], trials=2)
     (target,) = targets(recipe, Search())
@@ -117,6 +120,7 @@ def _scripted(monkeypatch, fit) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_trial_below_the_median_ends_early(studied, monkeypatch) -> None:
     script = _Scripted({6: [0.2, 0.2, 0.2]})
     _scripted(monkeypatch, script.fit)

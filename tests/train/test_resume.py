@@ -103,6 +103,7 @@ def test_interrupted_after_training_nothing_is_trained_again(folders: Path, tmp_
     assert not [event for event in events if event["event"] in ("step", "evaluation")]
 
 
+@pytest.mark.slow
 def test_the_state_of_an_adapter_is_kept_too(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a method that moves its budget by what it has seen."""
 

@@ -17,7 +17,7 @@ WeightsType = Literal["float32", "bfloat16", "float16"]
 # On a CPU oneDNN compiles a bfloat16 product for every number of tokens, half a megabyte each, and batches of texts
 # seldom have equal numbers. It keeps 1,024 of them unless told before the first one; a step has some 40.
 _KEPT_PRODUCTS = "128"
-PRODUCTS_BYTES = 512 * 2**20
+PRODUCTS_BYTES = 640 * 2**20
 """What they take: with SmolLM2-135M 0.67 to 0.98 GB (`full`, `lora`) were resident beyond all else that is counted."""
 
 
