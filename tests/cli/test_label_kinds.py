@@ -233,6 +233,7 @@ def test_what_gives_one_label_alone_is_refused_before_anything_runs(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_vote_of_sets_is_verified_compared_and_predicts(topics: Project, adjudge: Call, tmp_path: Path) -> None:
     first, second = topics.runs["tfidf"].path, topics.runs["lora"].path
     answer = adjudge("ensemble", first, second, "-o", tmp_path / "vote", "--weights", "validation")

@@ -210,6 +210,7 @@ def test_saved_classifier_writes_the_same_replies(bench: Bench, case: Case) -> N
         classifier.predict(PROBES)
 
 
+@pytest.mark.slow
 @each_case
 def test_saved_classifier_answers_alike_in_a_fresh_process(bench: Bench, case: Case) -> None:
     classifier = bench.fitted(case).classifier

@@ -138,7 +138,7 @@ def fit(method: str, model: Path, **options: Any) -> Fitted:
         pytest.param("lora", False, marks=pytest.mark.slow),
         ("full", False),
         pytest.param("full", True, marks=pytest.mark.slow),
-        ("qlora", True),
+        pytest.param("qlora", True, marks=pytest.mark.slow),
     ],
 )
 def test_it_learns_to_write_labels_and_to_stop_and_the_saved_model_writes_them_too(

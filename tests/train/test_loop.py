@@ -311,7 +311,8 @@ def test_float16_trains_with_a_scaled_loss(folders: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("kind", ["score", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["score", "full"])
 def test_a_float16_gradient_that_overflows_costs_a_step_and_no_more(
     kind: str, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
