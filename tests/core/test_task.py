@@ -110,4 +110,10 @@ def test_every_problem_of_a_task_file_is_in_one_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("pattern", "what"), [("(?P<text>.*", "no regular expression: missing"), (".*", "by groups")])
 def test_a_pattern_is_a_regular_expression_with_named_groups(pattern: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        validate(Source, {"path": "a.txt", "pattern": pattern}, "data.train")
+        validate(Source, {"path": "a.txt", "format": "lines", "pattern": pattern}, "data.train")
+
+
+@pytest.mark.parametrize("other", [{}, {"format": "csv"}, {"format": "lines", "delimiter": ";"}])
+def test_a_pattern_that_nobody_would_look_at_is_refused(other: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="`pattern` needs `format: lines` and no `delimiter`"):
+        validate(Source, {"path": "a.txt", "pattern": "(?P<text>.*)", **other}, "data.train")

@@ -105,16 +105,16 @@ def test_lines_are_split_at_the_last_delimiter(tmp_path):
 
 
 def test_lines_without_the_delimiter_are_an_error_with_their_numbers(tmp_path):
-    with pytest.raises(DataError, match=r"2 lines are no rows, lines 2, 4; expected lines `text;label`"):
+    with pytest.raises(DataError, match=r"2 lines cannot be split, lines 2, 4; expected lines `text;label`"):
         read(tmp_path, "a;joy\nb\nc;joy\nd\n", "a.txt")
 
 
 def test_a_pattern_cuts_lines_into_its_named_groups(tmp_path):
     pattern = r"(?P<label>\w+):(?P<fine>\w+)? (?P<text>.*)"
-    frame = read(tmp_path, "NUM:dist How far ?\nHUM: Who : me ?\n", "a.txt", pattern=pattern)
+    frame = read(tmp_path, "NUM:dist How far ?\nHUM: Who : me ?\n", "a.txt", format="lines", pattern=pattern)
     assert frame.to_dicts() == [
         {"label": "NUM", "fine": "dist", "text": "How far ?"},
         {"label": "HUM", "fine": "", "text": "Who : me ?"},
     ]
-    with pytest.raises(DataError, match=r"1 lines are no rows, lines 2; expected lines `\(\?P<label>"):
-        read(tmp_path, "NUM:dist How far ?\nnone\n", "a.txt", pattern=pattern)
+    with pytest.raises(DataError, match=r"1 lines cannot be split, lines 2; expected lines `\(\?P<label>"):
+        read(tmp_path, "NUM:dist How far ?\nnone\n", "a.txt", format="lines", pattern=pattern)

@@ -52,6 +52,12 @@ class Source(StrictModel):
             raise ValueError(r"name the columns by groups, as in `(?P<label>\w+) (?P<text>.+)`")
         return value
 
+    @model_validator(mode="after")
+    def _a_pattern_is_of_lines(self) -> Source:
+        if self.pattern is not None and (self.format != "lines" or self.delimiter is not None):
+            raise ValueError("`pattern` needs `format: lines` and no `delimiter`")
+        return self
+
 
 class SplitPlan(StrictModel):
     """How splits are made where the data does not bring them. The result is saved and reused."""

@@ -151,7 +151,7 @@ def _batches(
     if n_ragged:
         shown = ", ".join(ragged) + (", …" if n_ragged > SHOWN else "")
         if shape:
-            raise DataError(f"{path.name}: {n_ragged} lines are no rows, lines {shown}; {shape}")
+            raise DataError(f"{path.name}: {n_ragged} lines cannot be split, lines {shown}; {shape}")
         columns = ", ".join(names[:8]) + (", …" if width > 8 else "")
         raise DataError(
             f"{path.name}: {n_ragged} rows do not have {width} cells as the header does ({columns}): "
