@@ -51,6 +51,27 @@ def test_states_and_gradients_are_those_of_peft(tmp_path: Path) -> None:
         torch.testing.assert_close(got[name], wanted[name], rtol=1e-10, atol=1e-12)
 
 
+def test_layers_that_read_the_same_states_are_one_operation(tmp_path: Path) -> None:
+    """Queries, keys and values; gate and up: five operations less in each of the two layers, with the same answers."""
+    trunk = adapted(tmp_path / "llama")
+    fuse_lora(trunk)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        answers(trunk)
+    assert sum(event.count for event in seen.key_averages() if event.key == "_LowRank") == 2 * 4
+
+
+def test_whoever_comes_with_other_states_gets_an_answer_of_his_own(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama")
+    gate, up = (trunk.get_submodule(f"layers.0.mlp.{name}_proj") for name in ("gate", "up"))
+    first, second = torch.ones(1, 2, 32, dtype=torch.float64), torch.full((3, 32), 2.0, dtype=torch.float64)
+    expected = [gate(first), up(second), up(first), gate(first)]
+    fuse_lora(trunk)
+    gate, up = (trunk.get_submodule(f"layers.0.mlp.{name}_proj") for name in ("gate", "up"))
+    found = [gate(first), up(second), up(first), gate(first)]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_what_a_layer_returns_may_be_changed_in_place(tmp_path: Path) -> None:
     """As DeBERTa adds its biases to queries and values."""
     trunk = adapted(tmp_path / "llama")

@@ -7,25 +7,30 @@ import math
 import pytest
 import torch
 
-from adjudge.models.segments import Segment, Settings, segmented_attention
+from adjudge.models.segments import Segment, Settings, additive_mask, segmented_attention
 
 KV, G, D, FRONT = 2, 3, 4, 5
 LENGTHS = (4, 4, 3, 2, 2)  # two segments: three rows of up to 4, two rows of 2
 SCALE = 0.7
 
 
-def segments() -> list[Segment]:
-    causal = torch.zeros(4, 4).masked_fill_(torch.ones(4, 4).triu(1).bool(), -math.inf)[None]
-    uneven = Segment(
-        start=0,
-        size=11,
-        rows=3,
-        width=4,
-        gather=torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0]),
-        scatter=torch.arange(11),
-        mask=causal,
-    )
-    return [uneven, Segment(11, 4, 2, 2, None, None, causal[:, :2, :2])]
+def segments(hidden: torch.Tensor, heads: int = KV) -> list[Segment]:
+    """The rows as segments; `hidden`, ``[T, F]``, is what a token must not see of the front."""
+    causal = torch.ones(4, 4).triu(1).bool().expand(3, -1, -1)
+    slots = torch.zeros(3, 4, hidden.shape[1]).bool()
+    slots.view(12, -1)[:11] = hidden[:11]
+    gather = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0])
+    uneven = torch.cat([slots, causal], dim=-1)
+    even = torch.cat([hidden[11:].view(2, 2, -1), causal[:2, :2, :2]], dim=-1)
+    first, second = (additive_mask(mask, heads, G, torch.float64) for mask in (uneven, even))
+    return [
+        Segment(0, 11, 3, 4, gather, torch.arange(11), first),
+        Segment(11, 4, 2, 2, None, None, second),
+    ]
+
+
+def seen(front: int = FRONT) -> torch.Tensor:
+    return torch.zeros(sum(LENGTHS), front).bool()
 
 
 def tensors(seed: int = 0) -> list[torch.Tensor]:
@@ -54,14 +59,13 @@ def written_out(
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_values_and_gradients_are_those_of_a_masked_softmax(masked: bool) -> None:
-    hidden = torch.zeros(sum(LENGTHS), FRONT).bool()
+    hidden = seen()
     if masked:
         hidden[::2, :3] = True
         hidden[3] = True  # a token that sees nothing of the front
-    front_mask = torch.zeros(hidden.shape).masked_fill_(hidden, -math.inf) if masked else None
     inputs = tensors()
     q, k, v, fk, fv = inputs
-    found = segmented_attention(q, k, v, (fk, fv), Settings(segments(), SCALE, front_mask=front_mask))
+    found = segmented_attention(q, k, v, (fk, fv), Settings(segments(hidden), SCALE))
     expected = written_out(q, k, v, fk, fv, hidden)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     upstream = torch.randn(found.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -73,12 +77,12 @@ def test_values_and_gradients_are_those_of_a_masked_softmax(masked: bool) -> Non
 
 def test_without_a_front_a_row_sees_itself_alone() -> None:
     q, k, v, fk, fv = tensors()
-    found = segmented_attention(q, k, v, None, Settings(segments(), SCALE))
-    expected = written_out(q, k, v, fk[:, :0], fv[:, :0], torch.zeros(sum(LENGTHS), 0).bool())
+    found = segmented_attention(q, k, v, None, Settings(segments(seen(0)), SCALE))
+    expected = written_out(q, k, v, fk[:, :0], fv[:, :0], seen(0))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     changed = v.detach().clone()
     changed[:, :4] += 1.0  # the first row's values
-    other = segmented_attention(q, k, changed, None, Settings(segments(), SCALE))
+    other = segmented_attention(q, k, changed, None, Settings(segments(seen(0)), SCALE))
     assert torch.equal(other[:, 4:], found[:, 4:])
     assert not torch.equal(other[:, :4], found[:, :4])
 
@@ -89,7 +93,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences() -> None:
     def attend(*states: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(7)  # the same weights are dropped every time
         q, k, v, fk, fv = states
-        return segmented_attention(q, k, v, (fk, fv), Settings(segments(), SCALE, dropout=0.3))
+        return segmented_attention(q, k, v, (fk, fv), Settings(segments(seen(), heads=1), SCALE, dropout=0.3))
 
     with torch.random.fork_rng():
         assert torch.autograd.gradcheck(attend, inputs, atol=1e-7)
@@ -97,8 +101,8 @@ def test_gradients_with_dropout_are_those_of_finite_differences() -> None:
 
 def test_dropout_keeps_the_mean() -> None:
     q, k, v, fk, fv = (state.detach() for state in tensors())
-    plain = segmented_attention(q, k, v, (fk, fv), Settings(segments(), SCALE))
-    settings = Settings(segments(), SCALE, dropout=0.5)
+    plain = segmented_attention(q, k, v, (fk, fv), Settings(segments(seen()), SCALE))
+    settings = Settings(segments(seen()), SCALE, dropout=0.5)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         mean = torch.stack([segmented_attention(q, k, v, (fk, fv), settings) for _ in range(2000)]).mean(0)

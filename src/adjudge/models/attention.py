@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from adjudge.models.flash import FlashKernel, flash_attention, lay_out, to_device
 from adjudge.models.packed import Group, PackedBatch
-from adjudge.models.segments import Segment, Settings, segmented_attention
+from adjudge.models.segments import Segment, Settings, additive_mask, segmented_attention
 
 ATTENTION_NAME = "adjudge_packed"
 
@@ -83,7 +83,7 @@ def packed_attention(
         states = tuple(part[1].transpose(0, 1) for part in parts)
         outputs += _fused(states, front, batch.groups[:long], masks, scale, dropout)
     if sizes[2]:
-        settings = _settings(batch, batch.groups[long:], window, scale, dropout)
+        settings = _settings(batch, batch.groups[long:], window, scale, dropout, parts[0][2], len(k))
         outputs.append(_plain(parts[0][2], parts[1][2], parts[2][2], front, settings))
     return torch.cat(outputs)[None], None
 
@@ -153,40 +153,26 @@ def _plain(
 
 
 def _settings(
-    batch: PackedBatch, groups: Sequence[Group], window: int | None, scale: float, dropout: float
+    batch: PackedBatch,
+    groups: Sequence[Group],
+    window: int | None,
+    scale: float,
+    dropout: float,
+    q: torch.Tensor,
+    heads: int,
 ) -> Settings:
     """The short groups as segments. Made once a batch for all layers of a kind."""
-    key = ("plain", window, scale, dropout)
+    key = ("plain", window, scale, dropout, len(q), heads, q.dtype)
     if key not in batch.masks:
-        first = groups[0].start
-        segments = [
-            Segment(
-                start=group.start - first,
-                size=group.size,
-                rows=group.rows,
-                width=group.width,
-                gather=group.gather,
-                scatter=group.scatter,
-                mask=_additive(_hidden_of_row(batch, group, window)),
-            )
-            for group in groups
-        ]
-        batch.masks[key] = Settings(segments, scale, dropout, _front_mask(batch, groups, window))
+        segments = []
+        for group in groups:
+            hidden = _hidden(batch, group, window)
+            mask = None if hidden is None else additive_mask(hidden, heads, len(q) // heads, q.dtype)
+            start = group.start - groups[0].start
+            segments.append(Segment(start, group.size, group.rows, group.width, group.gather, group.scatter, mask))
+        batch.masks[key] = Settings(segments, scale, dropout)
     found: Settings = batch.masks[key]
     return found
-
-
-def _front_mask(batch: PackedBatch, groups: Sequence[Group], window: int | None) -> torch.Tensor | None:
-    """What the groups' tokens must not see of the front, ``[T, P]`` additive, or None."""
-    hidden = [_hidden_of_front(batch, group, window) for group in groups]
-    if all(part is None for part in hidden):
-        return None
-    tokens = []
-    for group, part in zip(groups, hidden, strict=True):
-        slots = group.positions.new_zeros(group.rows, group.width, batch.prefix).bool() if part is None else part
-        flat = slots.reshape(group.rows * group.width, batch.prefix)
-        tokens.append(flat if group.scatter is None else flat.index_select(0, group.scatter))
-    return _additive(torch.cat(tokens))
 
 
 def _prefix(
@@ -198,7 +184,8 @@ def _prefix(
     distance = at[:, None] - at[None, :]
     hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
     if q.device.type == "cpu" and width <= SHORT_WIDTH:
-        segment = Segment(0, width, 1, width, None, None, _additive(hidden[None]))
+        mask = additive_mask(hidden[None], len(k), len(q) // len(k), q.dtype)
+        segment = Segment(0, width, 1, width, None, None, mask)
         return _plain(q, k, v, None, Settings([segment], scale, dropout))
     keys, values = _match_heads(q[None], k[None], v[None])
     near = window is None or width <= window
@@ -236,17 +223,22 @@ def _fused_mask(batch: PackedBatch, group: Group, window: int | None, dtype: tor
     """Additive mask ``[B' or 1, 1, L, P + L]`` of a group, or None where nothing is hidden. Made once a batch."""
     key = ("fused", group.start, window, dtype)
     if key not in batch.masks:
-        own, front = _hidden_of_row(batch, group, window), _hidden_of_front(batch, group, window)
-        if own is None and front is None:
-            batch.masks[key] = None
-        else:
-            rows = group.rows if front is not None else len(own) if own is not None else 1
-            none = group.positions.new_zeros(rows, group.width, 1).bool()
-            front = none.expand(-1, -1, batch.prefix) if front is None else front
-            own = none.expand(-1, -1, group.width) if own is None else own.expand(rows, -1, -1)
-            batch.masks[key] = _additive(torch.cat([front, own], dim=-1)[:, None], dtype)
+        hidden = _hidden(batch, group, window)
+        batch.masks[key] = None if hidden is None else additive_mask(hidden, 1, 1, dtype)[:, None]
     found: torch.Tensor | None = batch.masks[key]
     return found
+
+
+def _hidden(batch: PackedBatch, group: Group, window: int | None) -> torch.Tensor | None:
+    """What a slot must not see of the prefix and of its own row, ``[B' or 1, L, P + L]``, or None."""
+    own, front = _hidden_of_row(batch, group, window), _hidden_of_front(batch, group, window)
+    if own is None and front is None:
+        return None
+    rows = group.rows if front is not None else len(own) if own is not None else 1
+    none = group.positions.new_zeros(rows, group.width, 1).bool()
+    front = none.expand(-1, -1, batch.prefix) if front is None else front
+    own = none.expand(-1, -1, group.width) if own is None else own.expand(rows, -1, -1)
+    return torch.cat([front, own], dim=-1)
 
 
 def _hidden_of_row(batch: PackedBatch, group: Group, window: int | None) -> torch.Tensor | None:
@@ -280,13 +272,6 @@ def _hidden_of_front(batch: PackedBatch, group: Group, window: int | None) -> to
         return None
     before = torch.arange(batch.prefix, device=group.positions.device)
     return (group.positions[:, :, None] - before) >= window
-
-
-def _additive(hidden: torch.Tensor | None, dtype: torch.dtype = torch.float32) -> torch.Tensor | None:
-    """0 where something is seen, -inf where it is hidden."""
-    if hidden is None:
-        return None
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
 
 
 def _to_slots(state: torch.Tensor, group: Group) -> torch.Tensor:

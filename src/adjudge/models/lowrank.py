@@ -2,18 +2,23 @@
 
 PEFT's layer is a chain of small ones: two casts, three products, a scaling and an addition over the whole output, each
 with a backward pass of its own. Here a layer is one product with the frozen weights and thin ones on either side that
-add into its result.
+add into its result, and layers that read the same states (queries, keys and values) are one operation together, which
+casts the states once, has one thin product for all of them, and adds into one gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import linear
+
+# Layers of one parent that read the same states, by the names that Transformers gives them.
+_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("gate_proj", "up_proj"))
 
 
 class LowRankLinear(nn.Module):
@@ -24,6 +29,9 @@ class LowRankLinear(nn.Module):
     Args:
         layer: PEFT's LoRA layer on a frozen `nn.Linear`, without dropout.
         adapter: the name of its one adapter.
+
+    Attributes:
+        family: the layers that read the same states, this one among them, or None.
     """
 
     def __init__(self, layer: Any, adapter: str) -> None:
@@ -32,6 +40,7 @@ class LowRankLinear(nn.Module):
         self.lora_A: nn.ModuleDict = layer.lora_A
         self.lora_B: nn.ModuleDict = layer.lora_B
         self.scaling = float(layer.scaling[adapter])
+        self.family: Family | None = None
         self._adapter = adapter
         self._layer = (layer,)  # in a tuple, so that it is no submodule a second time
 
@@ -41,46 +50,96 @@ class LowRankLinear(nn.Module):
         layer: nn.Module = self._layer[0]
         return layer
 
+    @property
+    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A ``[rank, in]`` and B ``[out, rank]``."""
+        a: torch.Tensor = self.lora_A.get_parameter(f"{self._adapter}.weight")
+        return a, self.lora_B.get_parameter(f"{self._adapter}.weight")
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[..., in]`` -> ``[..., out]``."""
-        a, b = self.lora_A[self._adapter].weight, self.lora_B[self._adapter].weight
-        flat = x.reshape(-1, x.shape[-1])
-        found: torch.Tensor = _LowRank.apply(flat, self.base_layer.weight, self.base_layer.bias, a, b, self.scaling)  # type: ignore[no-untyped-call]
-        return found.view(*x.shape[:-1], found.shape[-1])  # out here: a Function's own view cannot be changed in place
+        return outputs([self], x)[0] if self.family is None else self.family.output(self, x)
+
+
+class Family:
+    """Layers that are called one after the other with the same states; the first call computes for all.
+
+    Whoever comes with other states than the first is computed as the first of a new round.
+    """
+
+    def __init__(self, members: Sequence[LowRankLinear]) -> None:
+        self._members = tuple(members)
+        # By thread: the states, and what was computed of them and not yet asked for, by a member's place.
+        self._rounds: dict[int, tuple[torch.Tensor, dict[int, torch.Tensor]]] = {}
+
+    def output(self, member: LowRankLinear, x: torch.Tensor) -> torch.Tensor:
+        """A member's output ``[..., out]`` of states ``[..., in]``."""
+        place, thread = next(i for i, one in enumerate(self._members) if one is member), get_ident()
+        states, waiting = self._rounds.pop(thread, (None, {}))
+        if states is not x or place not in waiting:
+            waiting = dict(enumerate(outputs(self._members, x)))
+        found = waiting.pop(place)
+        if waiting:
+            self._rounds[thread] = x, waiting
+        return found
+
+
+def outputs(layers: Sequence[LowRankLinear], x: torch.Tensor) -> list[torch.Tensor]:
+    """What each layer makes of the same states ``[..., in]``."""
+    weights = [layer.base_layer.weight for layer in layers]
+    biases = [layer.base_layer.bias for layer in layers]
+    a, b = zip(*(layer.factors for layer in layers), strict=True)
+    scalings = tuple(layer.scaling for layer in layers)
+    found = _LowRank.apply(x.reshape(-1, x.shape[-1]), scalings, *weights, *biases, *a, *b)  # type: ignore[no-untyped-call]
+    return [out.view(*x.shape[:-1], -1) for out in found]  # out here: a Function's own view cannot be changed in place
 
 
 class _LowRank(torch.autograd.Function):
+    """Arguments: the states, n scalings, then n each of weights, biases, A and B; n outputs."""
+
     @staticmethod
     def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        scaling: float,
-    ) -> torch.Tensor:
+        ctx: Any, x: torch.Tensor, scalings: tuple[float, ...], *parts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        weights, biases, a, b = _quarters(parts)
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
-            flat, w = x.to(dtype), weight.to(dtype)
-            down, up = a.to(dtype), (b * scaling).to(dtype)
+            flat, down = x.to(dtype), torch.cat(a).to(dtype)
+            ups = [(up * scaling).to(dtype) for up, scaling in zip(b, scalings, strict=True)]
+            weights = [weight.to(dtype) for weight in weights]
             inner = flat @ down.T
-            out = linear(flat, w, None if bias is None else bias.to(dtype)).addmm_(inner, up.T)
-        ctx.save_for_backward(flat, w, down, up, inner)
-        ctx.scaling = scaling
-        return out
+            thin = torch.split(inner, [len(one) for one in a], dim=1)
+            found = tuple(
+                linear(flat, weight, None if bias is None else bias.to(dtype)).addmm_(part, up.T)
+                for weight, bias, part, up in zip(weights, biases, thin, ups, strict=True)
+            )
+        ctx.save_for_backward(flat, down, inner, *weights, *ups)
+        ctx.scalings, ctx.ranks = scalings, [len(one) for one in a]
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        flat, w, down, up, inner = ctx.saved_tensors
-        gradient = gradients[0]
+        flat, down, inner, *rest = ctx.saved_tensors
+        n = len(ctx.scalings)
+        weights, ups = rest[:n], rest[n:]
         with torch.autocast(flat.device.type, enabled=False):
-            d_inner = gradient @ up
-            dx = (gradient @ w).addmm_(d_inner, down) if ctx.needs_input_grad[0] else None
-            da = d_inner.T @ flat
-            db = (gradient.T @ inner).mul_(ctx.scaling)
-        return dx, None, None, da, db, None
+            d_inner = torch.cat([gradient @ up for gradient, up in zip(gradients, ups, strict=True)], dim=1)
+            dx = None
+            if ctx.needs_input_grad[0]:
+                dx = gradients[0] @ weights[0]
+                for gradient, weight in zip(gradients[1:], weights[1:], strict=True):
+                    dx.addmm_(gradient, weight)
+                dx.addmm_(d_inner, down)
+            da = torch.split(d_inner.T @ flat, ctx.ranks)
+            thin = torch.split(inner, ctx.ranks, dim=1)
+            db = [(g.T @ part).mul_(s) for g, part, s in zip(gradients, thin, ctx.scalings, strict=True)]
+        return dx, None, *[None] * (2 * n), *da, *db
+
+
+def _quarters(parts: Sequence[Any]) -> list[list[Any]]:
+    n = len(parts) // 4
+    return [list(parts[i * n : (i + 1) * n]) for i in range(4)]
 
 
 def fuse_lora(trunk: nn.Module) -> int:
@@ -93,6 +152,14 @@ def fuse_lora(trunk: nn.Module) -> int:
     plain = {name: layer for name, layer in trunk.named_modules() if type(layer) is Linear and _is_plain(layer)}
     for name, layer in plain.items():
         _replace(trunk, name, LowRankLinear(layer, layer.active_adapters[0]))
+    for parent in trunk.modules():
+        for names in _SIBLINGS:
+            members = [child for name, child in parent.named_children() if name in names]
+            fused = [child for child in members if isinstance(child, LowRankLinear)]
+            if len(fused) > 1:
+                family = Family(fused)
+                for child in fused:
+                    child.family = family
     return len(plain)
 
 
