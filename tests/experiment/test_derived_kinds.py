@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from adjudge.cli import main
-from adjudge.core.errors import ConfigError, DataError
+from adjudge.core.errors import ConfigError, DataError, WorkError
 from adjudge.core.hierarchy import descend, levels
 from adjudge.core.problem import Problem
 from adjudge.core.runs import Run
@@ -230,7 +230,6 @@ def test_a_head_that_writes_is_verified_and_refused_in_one_line_by_what_carries_
         ("combine", one, two),
         ("ensemble", one, two),
         ("distil", one, str(tmp_path / "texts.csv")),
-        *(("export", one, "--format", form) for form in ("huggingface", "adapter", "onnx", "gguf")),
     ):
         assert main([*command, "-o", str(out)]) == 2, command
         said = capsys.readouterr().err
@@ -258,8 +257,51 @@ def test_a_merged_run_writes_the_same_replies(
     assert made.record()["facts"]["generation"] == source.record()["facts"]["generation"]
     (test,) = made.record()["facts"]["paired"]
     assert (test["changed"], test["mcnemar_p"]) == (0, 1.0)
-    with pytest.raises(DataError, match="head: generate"):
-        export_run(made, tmp_path / "out")
+
+
+def replies_of(run: Run) -> list[dict[str, str | None]]:
+    found = load_classifier(run.path / "model").replies(TEXTS)
+    return [{"reply": reply.text, "label": reply.label} for reply in found]
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("own", "huggingface"),
+        ("tied", "huggingface"),
+        ("own", "adapter"),
+        ("tied", "gguf"),
+    ],
+)
+def test_an_exported_run_that_writes_replies_as_the_run(
+    head: str, kind: str, writing: dict[str, Run], tmp_path: Path
+) -> None:
+    run = writing[head]
+    facts = export_run(run, tmp_path / "out", kind=kind)  # type: ignore[arg-type]
+    assert facts["parity"]["different_replies"] == 0
+    assert "temperature" not in facts
+    assert run_script(tmp_path / "out", TEXTS) == replies_of(run)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "it writes a reply, and there are no probabilities" in card
+    assert "0 replies differ" in card
+
+
+def test_a_merged_run_that_writes_is_exported(writing: dict[str, Run], tmp_path: Path, fast_verify: None) -> None:
+    made = merge_run(writing["tied"], tmp_path / "merged", weights="float32")
+    export_run(made, tmp_path / "out")
+    assert run_script(tmp_path / "out", TEXTS) == replies_of(made)
+
+
+def test_a_run_that_replies_otherwise_when_exported_fails(
+    writing: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"reply": "nothing of the kind", "label": None}
+    monkeypatch.setattr(export_module, "run_script", lambda folder, texts: [other] * len(texts))
+    with pytest.raises(WorkError, match=r"'nothing of the kind', the run .*; nothing was written"):
+        export_run(writing["own"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match=r"needs head\.kind 'score'"):
+        export_run(writing["own"], tmp_path / "out", kind="onnx")
 
 
 @pytest.mark.slow

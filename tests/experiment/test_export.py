@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ import yaml
 from adjudge.core.errors import ConfigError, UsageError, WorkError
 from adjudge.experiment import export as module
 from adjudge.experiment.export import export_run, run_script
+from adjudge.models.export import huggingface
 from adjudge.models.export.huggingface import SCRIPT
 from adjudge.models.storage import load_classifier
+from adjudge.prompts.replies import ReplyParser
 from tests.experiment.tiny_runs import TinyRuns
 
 TEXTS = ["good day", "", "bad film </s> [SEP] <s>", "the room was quite warm again " * 80]
@@ -149,6 +153,31 @@ def test_onnx_runtime_answers_as_the_run(name: str, tiny_runs: TinyRuns, tmp_pat
     expected = load_classifier(tiny_runs[name].path / "model").predict_proba(TEXTS)
     np.testing.assert_allclose(run_script(tmp_path / "out", TEXTS), expected, atol=1e-4)
     assert "transformers" not in (tmp_path / "out" / SCRIPT).read_text()
+
+
+def test_the_script_of_a_head_that_writes_reads_labels_as_the_parser() -> None:
+    source = (Path(huggingface.__file__).parent / "scripts" / "writing.py").read_text(encoding="utf-8")
+    functions = [part for part in ast.parse(source).body if getattr(part, "name", "") in ("folded", "label_of")]
+    assert len(functions) == 2
+    parser = ReplyParser(["pos", "neg", "so-so"], ["Good", "schlecht", "\u00e9gal"])
+    known = {"unicodedata": unicodedata, "prompt": {"labels": parser.known}}
+    exec(compile(ast.Module(functions, []), "writing.py", "exec"), known)
+    replies = [
+        "good",
+        " GOOD!\nText:",
+        "pos.",
+        "Schlecht?!",
+        "e\u0301gal",
+        "so-so",
+        "so-so...",
+        "",
+        "\n",
+        "good day",
+        "...",
+    ]
+    found = [known["label_of"](reply) for reply in replies]  # type: ignore[operator]
+    assert found == [parser.parse(reply) for reply in replies]
+    assert found == ["pos", "pos", "pos", "neg", "so-so", "so-so", "so-so", None, None, None, None]
 
 
 def test_a_label_head_is_no_onnx_graph(tiny_runs: TinyRuns, tmp_path: Path) -> None:

@@ -38,8 +38,10 @@ def export(
     facts = export_run(one_run(run), output, kind=format, weights=dtype, data_license=data_license)
     parity, console = facts["parity"], results()
     console.print(f"form: {facts['form']}")
-    console.print(
-        f"fresh process: largest difference {parity['largest_difference']:.2g} on {parity['rows']} texts "
-        f"(allowed {parity['tolerance']:g})"
-    )
+    different = parity["different_replies"]
+    found = f"largest difference {parity['largest_difference']:.2g} on {parity['rows']} texts"
+    if different is None:
+        console.print(f"fresh process: {found} (allowed {parity['tolerance']:g})")
+    else:
+        console.print(f"fresh process: {different} of {parity['rows']} replies differ")
     console.print(f"wrote {escape(str(output))}/ (see README.md)", soft_wrap=True)

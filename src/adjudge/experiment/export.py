@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import numpy as np
 from adjudge.core.atomic import atomic_path, write_json, write_text
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.runs import Run
-from adjudge.core.types import FloatArray
+from adjudge.core.types import Reply
 from adjudge.experiment.derived import Source, open_source, refuse_existing
 from adjudge.experiment.merge import load_network
 from adjudge.experiment.verify import probe_texts
@@ -41,7 +42,7 @@ def export_run(
 
     The folder holds the model, its tokenizer, ``predict.py`` (what loads it, without adjudge), ``README.md`` (the
     model card) and ``adjudge.json`` (labels, temperature, thresholds, template, parity). It appears whole or not at
-    all.
+    all. A run whose head writes is exported as a language model that replies; its probabilities stay behind.
 
     Args:
         run: complete, with stored texts (the check predicts some of them).
@@ -57,10 +58,11 @@ def export_run(
         UsageError: the folder is there.
         ConfigError: the run has no network, or this kind cannot express it.
         MissingExtraError: a package that the kind needs is not installed.
-        WorkError: the exported files answer otherwise than the run.
+        WorkError: the exported files answer otherwise than the run: a probability differs by more than the tolerance,
+            or a reply differs (in 16 bits: more than one in ten).
     """
     refuse_existing(folder)
-    source = open_source(run)
+    source = open_source(run, replies=True)
     classifier = load_network(source)
     with atomic_path(folder) as target:
         form, written = _write(classifier, target, kind, weights)
@@ -71,10 +73,11 @@ def export_run(
             "weights": written,
             "problem_type": "single_label",
             "labels": list(classifier.labels),
-            "temperature": classifier.temperature,
             "template": source.record["template"],
             "parity": asdict(parity),
         } | classifier.decision.to_json()
+        if parity.different_replies is None:
+            facts["temperature"] = classifier.temperature
         write_json(target / "adjudge.json", facts)
         script = (target / SCRIPT).read_text(encoding="utf-8")
         card = model_card(form, source.record, run.metrics(), parity, data_license, script)
@@ -108,7 +111,10 @@ def _check(folder: Path, classifier: NeuralClassifier, source: Source, tolerance
     texts = probe_texts(source.splits["validation"].texts)
     if not texts:
         raise DataError(f"{source.run.path}: has no validation texts to check the export with")
-    found = run_script(folder, texts)
+    replies = classifier.replies(texts)
+    if replies is not None:
+        return _check_replies(folder, texts, replies, tolerance)
+    found = np.array(run_script(folder, texts), dtype=np.float64)
     expected = classifier.predict_proba(texts)
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
     if not difference <= tolerance:
@@ -119,8 +125,24 @@ def _check(folder: Path, classifier: NeuralClassifier, source: Source, tolerance
     return Parity(len(texts), difference, tolerance)
 
 
-def run_script(folder: Path, texts: list[str]) -> FloatArray:
-    """What a folder's ``predict.py`` answers in a fresh process, ``[N, C]``.
+def _check_replies(folder: Path, texts: list[str], expected: Sequence[Reply], tolerance: float) -> Parity:
+    found = run_script(folder, texts)
+    same = [one == {"reply": reply.text, "label": reply.label} for one, reply in zip(found, expected, strict=True)]
+    different, allowed = same.count(False), 0 if tolerance <= TOLERANCES["float32"] else len(texts) // 10
+    if different > allowed:
+        at = same.index(False)
+        raise WorkError(
+            f"{folder.name}: the exported model replies otherwise to {different} of {len(texts)} texts, allowed "
+            f"{allowed}; first {found[at]['reply']!r}, the run {expected[at].text!r}; nothing was written"
+        )
+    return Parity(len(texts), 0.0, tolerance, different)
+
+
+def run_script(folder: Path, texts: list[str]) -> Any:
+    """What a folder's ``predict.py`` answers in a fresh process.
+
+    Returns:
+        Probabilities ``[N, C]`` as lists, or of a head that writes N dictionaries with ``reply`` and ``label``.
 
     Raises:
         WorkError: it fails.
@@ -132,4 +154,4 @@ def run_script(folder: Path, texts: list[str]) -> FloatArray:
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise WorkError(f"{folder.name}: the exported model cannot be loaded in a fresh process: {last[0]}")
-    return np.array(json.loads(done.stdout), dtype=np.float64)
+    return json.loads(done.stdout)

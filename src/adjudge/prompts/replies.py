@@ -44,6 +44,11 @@ class ReplyParser:
             if names.count(name) == 1:
                 self._label_of.setdefault(name, label)
 
+    @property
+    def known(self) -> dict[str, str]:
+        """What a reply's first line may be, without regard to case, and the label that it stands for."""
+        return dict(self._label_of)
+
     def parse(self, reply: str) -> str | None:
         """The label that a reply stands for, or None where it stands for none of the set."""
         line = _folded(reply.strip().partition("\n")[0])

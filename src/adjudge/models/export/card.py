@@ -21,6 +21,7 @@ _FORMS = {
     "states": "`AutoModel` and the score layer in `head.safetensors`: the architecture's own classification head "
     "computes another function",
     "causal": "`AutoModelForCausalLM`; the label words are scored at the answer slot (`prompt.json`)",
+    "writing": "`AutoModelForCausalLM`; the answer is the label that its greedy reply stands for (`prompt.json`)",
     "adapter": "a PEFT adapter; the base model is named in `adapter_config.json` and must be at hand",
     "onnx": "an ONNX graph with the head and the temperature inside: ids and mask in, probabilities out",
     "gguf": "a GGUF file of the whole causal language model",
@@ -36,6 +37,11 @@ class _Wording:
     limit: str
 
 
+_WRITTEN = _Wording(
+    "One of {} labels, or none: it writes a reply, and there are no probabilities",
+    "A reply stands for a label where its first line is the label's word, but for case and punctuation behind it.",
+    "It may write anything; a reply that is no label's word is no answer",
+)
 _WORDINGS: dict[ProblemKind, _Wording] = {
     "single_label": _Wording(
         "One of {} labels, with probabilities (softmax) that sum to 1",
@@ -65,11 +71,13 @@ class Parity:
         rows: texts of the probe.
         largest_difference: of a probability, between the exported files and the run's classifier.
         tolerance: what is allowed.
+        different_replies: replies that differ, of a head that writes, whose probabilities are not exported.
     """
 
     rows: int
     largest_difference: float
     tolerance: float
+    different_replies: int | None = None
 
 
 def model_card(
@@ -102,22 +110,29 @@ def model_card(
         "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items() if value) + "---\n",
         f"# {record['task']['name']}: {record['display']}\n",
         f"A text classifier made with adjudge. Form: {_FORMS[form]}.\n",
-        _answers(record),
+        _answers(record, writes=parity.different_replies is not None),
         _numbers(metrics),
         _data(record, data_license),
         _model(record),
-        _limits(record, metrics),
-        f"## Checked\n\nThe exported files, loaded in a fresh process, agree with the run on {parity.rows} texts: the "
-        f"largest difference of a probability is {parity.largest_difference:.1e} (allowed {parity.tolerance:g}).\n",
+        _limits(record, metrics, writes=parity.different_replies is not None),
+        _checked(parity),
     ]
     if script is not None:
         parts.append(f"## Use\n\n`predict.py`, which was run for the check above:\n\n```python\n{script}```\n")
     return "\n".join(parts)
 
 
-def _answers(record: Mapping[str, Any]) -> str:
+def _checked(parity: Parity) -> str:
+    said = f"## Checked\n\nThe exported files, loaded in a fresh process, agree with the run on {parity.rows} texts: "
+    if parity.different_replies is not None:
+        return f"{said}{parity.different_replies} replies differ.\n"
+    largest = f"{parity.largest_difference:.1e} (allowed {parity.tolerance:g})"
+    return f"{said}the largest difference of a probability is {largest}.\n"
+
+
+def _answers(record: Mapping[str, Any], *, writes: bool) -> str:
     labels, template = record["task"]["labels"], record.get("template")
-    wording = _WORDINGS[problem_of(record["task"]).kind]
+    wording = _WRITTEN if writes else _WORDINGS[problem_of(record["task"]).kind]
     lines = ["## What it answers\n", f"{wording.answers.format(len(labels))}:\n"]
     thresholds = record["calibration"].get("thresholds", {})
     described = (record["config"]["task"].get("labels") or {}) if record["config"].get("task") else {}
@@ -126,7 +141,8 @@ def _answers(record: Mapping[str, Any]) -> str:
         given = f", from a probability of {thresholds[label]:.6g} on" if label in thresholds else ""
         lines.append(f"- {i}: `{label}`{f' ({said})' if said else ''}{given}")
     lines.append(f"\n{wording.reading}\n")
-    lines.append(f"Temperature, fitted on validation: {record['calibration']['temperature']:.6g}.\n")
+    if not writes:
+        lines.append(f"Temperature, fitted on validation: {record['calibration']['temperature']:.6g}.\n")
     if template:
         lines.append(f"Prompt ({template['kind']}, at most {template['max_tokens']} tokens; only text is cut):\n")
         lines.append("\n".join(f"    {line}" for line in template["text"].splitlines()) + "\n")
@@ -181,10 +197,10 @@ def _model(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"- made with: {named}\n"])
 
 
-def _limits(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def _limits(record: Mapping[str, Any], metrics: Mapping[str, Any], *, writes: bool) -> str:
     best = metrics.get("test") or metrics.get("validation") or {}
     weakest = sorted((best.get("per_class") or {}).items(), key=lambda item: item[1].get("f1", 0.0))[:3]
-    limit = _WORDINGS[problem_of(record["task"]).kind].limit
+    limit = (_WRITTEN if writes else _WORDINGS[problem_of(record["task"]).kind]).limit
     lines = ["## Limits\n", f"- {limit}; it does not know other topics."]
     lines.append("- The numbers hold for texts like those of the test split, and for no others.")
     if best.get("truncated_share"):

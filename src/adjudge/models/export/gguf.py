@@ -12,7 +12,7 @@ import torch
 
 from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.core.optional import require
-from adjudge.models.export.huggingface import causal_model, prepare, with_script, write_label_words
+from adjudge.models.export.huggingface import causal_model, prepare, write_words
 from adjudge.models.heads import LabelHead
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.precision import WeightsType
@@ -27,7 +27,8 @@ def export_gguf(classifier: NeuralClassifier, folder: Path, weights: WeightsType
     Vectors (norms) stay float32, as the format's readers expect.
 
     Args:
-        classifier: with a label head; changed in place, as by `adjudge.models.export.huggingface.export_huggingface`.
+        classifier: with a label head, or one that writes; changed in place, as by
+            `adjudge.models.export.huggingface.export_huggingface`.
         folder: is made.
         weights: number format of the matrices.
 
@@ -39,8 +40,8 @@ def export_gguf(classifier: NeuralClassifier, folder: Path, weights: WeightsType
     config: Any = classifier.network.engine.trunk.config
     if not isinstance(classifier.network.head, LabelHead):
         raise ConfigError(
-            "the GGUF form holds a language model, which scores label words against each other; it needs head.kind "
-            "'label'. Export a score head to Hugging Face or ONNX"
+            "the GGUF form holds a language model, which scores or writes label words; it needs head.kind 'label' "
+            "or 'generate'. Export a score head to Hugging Face or ONNX"
         )
     _refuse_other_architectures(config)
     backend = json.loads(classifier.tokenizer.transformers.backend_tokenizer.to_str())
@@ -56,9 +57,7 @@ def export_gguf(classifier: NeuralClassifier, folder: Path, weights: WeightsType
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    classifier.tokenizer.save(folder)
-    write_label_words(classifier, folder)
-    with_script(folder, "causal")
+    write_words(classifier, folder)
 
 
 def _refuse_other_architectures(config: Any) -> None:

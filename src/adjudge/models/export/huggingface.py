@@ -1,11 +1,12 @@
 """A classifier as a folder that Transformers loads without adjudge, with a script that shows how.
 
-Four forms. Which one a score head gets is found by trying, not by the architecture's name:
+Five forms. Which one a score head gets is found by trying, not by the architecture's name:
 
 ``sequence``: ``AutoModelForSequenceClassification``, where the architecture's own head can be set to compute the same
 function. ``states``: ``AutoModel`` and the head beside it, where it cannot (a mean over tokens in BERT, a bias in
-Llama). ``causal``: ``AutoModelForCausalLM`` and the label words, for a label head. ``adapter``: the LoRA weights in
-PEFT's format, with the head or the label words beside them.
+Llama). ``causal``: ``AutoModelForCausalLM`` and the label words, for a label head. ``writing``: the same model and
+what its replies mean, for a head that writes. ``adapter``: the LoRA weights in PEFT's format, with the head or the
+words beside them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from adjudge.models.loading import load_pretrained, locate
 from adjudge.models.merge import fold, refuse_rounded, round_weights
 from adjudge.models.neural import NeuralClassifier
 from adjudge.models.precision import WeightsType
+from adjudge.prompts.replies import ReplyParser
 
-Form = Literal["sequence", "states", "causal", "adapter"]
+Form = Literal["sequence", "states", "causal", "writing", "adapter"]
 SCRIPT = "predict.py"
 # tanh(x) is x to float32's precision where x is this small a multiple of a state; see `_through_tanh`.
 _SMALL = 1e-4
@@ -54,9 +56,7 @@ def export_huggingface(classifier: NeuralClassifier, folder: Path, weights: Weig
     folder.mkdir(parents=True)
     if isinstance(classifier.network.head, LabelHead):
         _save_model(causal_model(classifier), folder, weights)
-        classifier.tokenizer.save(folder)
-        write_label_words(classifier, folder)
-        return with_script(folder, "causal")
+        return write_words(classifier, folder)
     tokenizer = prompted_tokenizer(classifier.tokenizer, classifier.prompt)
     tokenizer.save_pretrained(str(folder))
     model = sequence_model(classifier, tokenizer)
@@ -109,15 +109,13 @@ def export_adapter(classifier: NeuralClassifier, folder: Path) -> Form:
         inside = f"base_model.model.{causal_prefix(classifier)}"
         state = {inside + name.removeprefix("base_model.model."): part for name, part in load_file(file).items()}
         save_file(state, file)
-        classifier.tokenizer.save(folder)
-        write_label_words(classifier, folder)
-        script: Form = "causal"
+        write_words(classifier, folder)
+        _name_base(classifier, folder, "CAUSAL_LM")
     else:
         prompted_tokenizer(classifier.tokenizer, classifier.prompt).save_pretrained(str(folder))
         write_head(classifier, folder)
-        script = "states"
-    _name_base(classifier, folder, "CAUSAL_LM" if script == "causal" else "FEATURE_EXTRACTION")
-    with_script(folder, script)
+        _name_base(classifier, folder, "FEATURE_EXTRACTION")
+        with_script(folder, "states")
     return "adapter"
 
 
@@ -247,32 +245,42 @@ def causal_prefix(classifier: NeuralClassifier) -> str:
 
 
 def causal_model(classifier: NeuralClassifier) -> nn.Module:
-    """The whole language model: the merged trunk, and the base's head with the rows that the classifier scores with.
+    """The whole language model: the merged trunk, and the head that the classifier writes or scores its answers with.
 
     Raises:
         ConfigError: trained label rows that one head cannot hold.
     """
     from transformers import AutoModelForCausalLM
 
-    head, trunk = classifier.network.head, classifier.network.engine.trunk
-    readout = load_pretrained(classifier.base.source).readout
-    if readout is None or not isinstance(head, LabelHead):
-        raise ConfigError("a causal language model needs a label head and a base model with a language-model head")
-    rows, used = readout.weight.clone(), list(head.trie.token_ids)
-    changed = not torch.equal(rows[used], head.rows.detach().cpu())
-    if changed and (len(set(used)) < len(used) or head.bias is not None):
-        raise ConfigError("the label words' rows were trained, and one language-model head cannot hold them all")
-    rows[used] = head.rows.detach().cpu()
-    tied = bool(trunk.config.tie_word_embeddings) and not changed  # type: ignore[union-attr]
+    trunk: Any = classifier.network.engine.trunk
+    weight, bias, untouched = _output_layer(classifier)
+    tied = bool(trunk.config.tie_word_embeddings) and untouched
     with torch.random.fork_rng():
         model: Any = AutoModelForCausalLM.from_config(plain_config(trunk, tie_word_embeddings=tied))
     _fill(model.base_model, trunk)
     with torch.no_grad():
         output = model.get_output_embeddings()
-        output.weight.copy_(output.weight if tied else rows)
+        output.weight.copy_(output.weight if tied else weight)
         if output.bias is not None:
-            output.bias.copy_(output.bias * 0 if readout.bias is None else readout.bias)
+            output.bias.copy_(output.bias * 0 if bias is None else bias)
     return model.eval()  # type: ignore[no-any-return]
+
+
+def _output_layer(classifier: NeuralClassifier) -> tuple[torch.Tensor, torch.Tensor | None, bool]:
+    """Weights ``[V, H]`` and bias of the language-model head; whether it is the token table where the base's is."""
+    head, trunk = classifier.network.head, classifier.network.engine.trunk
+    if classifier.writer is not None:
+        readout, table = classifier.writer.readout, trunk.get_input_embeddings()  # type: ignore[operator]
+        return readout.weight, readout.bias, torch.equal(readout.weight, table.weight)
+    base = load_pretrained(classifier.base.source).readout
+    if base is None or not isinstance(head, LabelHead):
+        raise ConfigError("a causal language model needs a label head and a base model with a language-model head")
+    rows, used = base.weight.clone(), list(head.trie.token_ids)
+    changed = not torch.equal(rows[used], head.rows.detach().cpu())
+    if changed and (len(set(used)) < len(used) or head.bias is not None):
+        raise ConfigError("the label words' rows were trained, and one language-model head cannot hold them all")
+    rows[used] = head.rows.detach().cpu()
+    return rows, base.bias, not changed
 
 
 def _save_model(model: Any, folder: Path, weights: WeightsType) -> None:
@@ -291,28 +299,41 @@ def write_head(classifier: NeuralClassifier, folder: Path) -> None:
     write_json(folder / "head.json", described)
 
 
-def write_label_words(classifier: NeuralClassifier, folder: Path) -> None:
-    """Write ``prompt.json``: the prompt's ids and where the labels' words part."""
-    head, prompt = classifier.network.head, classifier.prompt
+def write_words(classifier: NeuralClassifier, folder: Path) -> Form:
+    """Write what the words of a causal model mean: tokenizer, ``prompt.json`` and the script."""
+    classifier.tokenizer.save(folder)
+    prompt, writer = classifier.prompt, classifier.writer
+    described: dict[str, Any] = {
+        "prefix": prompt.prefix,
+        "suffix": prompt.suffix,
+        "verbalizers": dict(zip(classifier.labels, prompt.answers, strict=True)),
+        "prefix_ids": list(prompt.prefix_ids),
+        "suffix_ids": list(prompt.suffix_ids),
+        "text_tokens": prompt.text_budget,
+    }
+    if writer is None:
+        write_json(folder / "prompt.json", described | _label_words(classifier))
+        return with_script(folder, "causal")
+    known = ReplyParser(classifier.labels, prompt.answers).known
+    ends = sorted(classifier.tokenizer.control_ids)
+    read = {"labels": known, "end_ids": ends, "max_new_tokens": writer.max_new_tokens}
+    write_json(folder / "prompt.json", described | read)
+    return with_script(folder, "writing")
+
+
+def _label_words(classifier: NeuralClassifier) -> dict[str, Any]:
+    """Where the labels' words part, and what their scores go through."""
+    head = classifier.network.head
     if not isinstance(head, LabelHead):
         raise ConfigError("label words need a label head")
     branches = [
         {"path": list(branch.path), "tokens": list(branch.tokens), "labels": [list(group) for group in branch.groups]}
         for branch in head.trie.branches
     ]
-    write_json(
-        folder / "prompt.json",
-        {
-            "prefix": prompt.prefix,
-            "suffix": prompt.suffix,
-            "verbalizers": dict(zip(classifier.labels, prompt.answers, strict=True)),
-            "prefix_ids": list(prompt.prefix_ids),
-            "suffix_ids": list(prompt.suffix_ids),
-            "text_tokens": prompt.text_budget,
-            "branches": branches,
-            "vocabulary": head.vocabulary is not None,
-            "lengths": list(head.lengths or [1.0] * len(classifier.labels)),
-            "offset": [float(value) for value in classifier.offset],
-            "temperature": classifier.temperature,
-        },
-    )
+    return {
+        "branches": branches,
+        "vocabulary": head.vocabulary is not None,
+        "lengths": list(head.lengths or [1.0] * len(classifier.labels)),
+        "offset": [float(value) for value in classifier.offset],
+        "temperature": classifier.temperature,
+    }
