@@ -54,7 +54,7 @@ def task_file(folder: Path, name: str, tables: dict[str, pl.DataFrame], problem:
     return folder / f"{name}.yaml"
 
 
-def make_runs(folder: Path, methods: list[dict[str, Any]], *tasks: str) -> dict[str, Run]:
+def make_runs(folder: Path, methods: list[dict[str, Any]], *tasks: str, start: Path | None = None) -> dict[str, Run]:
     """Train a recipe of one task or several, without the fresh process; runs by `name`, or by task and name."""
     recipe = {"task": tasks[0]} if len(tasks) == 1 else {"tasks": list(tasks)}
     file = folder / f"recipe-{'-'.join(tasks)}"
@@ -62,7 +62,7 @@ def make_runs(folder: Path, methods: list[dict[str, Any]], *tasks: str) -> dict[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "verify_saved", lambda *_, **__: RoundTrip(1, 0.0, 1e-5))
         if len(tasks) == 1:
-            outcomes: list[Outcome] = run_recipe(load_recipe(file), runs=folder / "runs")
+            outcomes: list[Outcome] = run_recipe(load_recipe(file), runs=folder / "runs", start=start)
         else:
             outcomes = run_joint(load_joint(file), runs=folder / "runs")
     assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)

@@ -320,6 +320,20 @@ def test_a_merged_run_writes_the_same_in_a_fresh_process(
         (root / "gone").rename(root / base)
 
 
+def test_a_run_that_writes_is_trained_on(
+    writing: dict[str, Run], root: Path, lora: dict, tmp_path: Path, fast_verify: None
+) -> None:
+    """With a rate of next to nothing it writes the same replies to its old test rows."""
+    still = {**lora, "head": "generate", "training": {**TRAINING, "learning_rate": 1e-12}}
+    new = {"train": (40, 7), "validation": (30, 8), "test": (30, 9)}
+    task_file(tmp_path, "paths", {name: paths(*size) for name, size in new.items()}, "hierarchical")
+    old = writing["own"]
+    (made,) = make_runs(tmp_path, [still], "paths.yaml", start=old.path).values()
+    found = made.record()["facts"]["forgetting"]
+    assert (found["run"], found["rows"], found["changed"], found["mcnemar_p"]) == (old.name, 30, 0, 1.0)
+    assert found["accuracy"]["before"] == found["accuracy"]["after"] == old.metrics()["test"]["accuracy"]
+
+
 def test_a_student_does_not_write(trees: dict[str, Run], root: Path, tmp_path: Path) -> None:
     options = DistilOptions("lora", (f"model={root / 'llama'}", "head=generate"))
     with pytest.raises(ConfigError, match="'generate' learns from words"):

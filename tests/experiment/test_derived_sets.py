@@ -336,3 +336,29 @@ def test_runs_of_one_label_and_of_several_cannot_vote(runs: dict[str, Run], tmp_
     (copy / "run.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="different problems: hierarchical, multi_label"):
         ensemble_runs([Run(copy), runs["lora"]], tmp_path / "vote")
+
+
+@pytest.mark.slow
+def test_a_run_with_several_labels_is_trained_on(runs: dict[str, Run], root: Path, fast_verify: None) -> None:
+    """Its old test rows are answered as the new classifier answers them, with thresholds of its own."""
+    still = {"kind": "lora", "model": str(root / "llama"), "rank": 4, "precision": "float32"}
+    still["training"] = {**TRAINING, "learning_rate": 1e-12}
+    new = {"train": (40, 7), "validation": (30, 8), "test": (30, 9)}
+    folder = root / "new"
+    folder.mkdir()
+    task_file(folder, "topics", {name: several(*size) for name, size in new.items()}, "multi_label")
+    (made,) = make_runs(folder, [still], "topics.yaml", start=runs["lora"].path).values()
+    found, old = made.record()["facts"]["forgetting"], runs["lora"].metrics()["test"]
+    assert (found["run"], found["rows"], found["left_out_rows"]) == (runs["lora"].name, 30, 0)
+    for metric in ("accuracy", "macro_f1"):
+        assert found[metric]["before"] == pytest.approx(old[metric])
+        assert found[metric]["difference"] == pytest.approx(found[metric]["after"] - found[metric]["before"])
+    rows = runs["lora"].texts()
+    assert rows is not None
+    test = runs["lora"].predictions("test").join(rows.filter(pl.col("split") == "test"), on="row_id")
+    answers = load_classifier(made.path / "model").predict(test["text"].to_list())
+    right = [answer == gold for answer, gold in zip(answers, test["gold"], strict=True)]
+    assert found["accuracy"]["after"] == pytest.approx(np.mean(right))
+    start = runs["lora"].predictions("test").select("^logit_.*$").to_numpy()
+    logits = load_classifier(made.path / "model").predict_logits(test["text"].to_list())
+    np.testing.assert_allclose(logits, start, atol=1e-4)

@@ -12,7 +12,9 @@ import polars as pl
 from adjudge.core.errors import DataError, did_you_mean
 from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.types import IntArray
-from adjudge.evaluate.metrics import NO_ANSWER, first_bad_row
+from adjudge.evaluate.metrics import NO_ANSWER, accuracy, first_bad_row, macro_f1
+from adjudge.evaluate.paired import Metric
+from adjudge.evaluate.sets import set_macro_f1
 
 ANSWERED = ("scored", "parsed")
 """The values of ``parse_status`` that come with an answer."""
@@ -45,6 +47,14 @@ class Arrays:
     def classes(self, labels: Sequence[str]) -> int | npt.NDArray[np.bool_]:
         """What `paired.paired_difference` counts by: the number of labels, or the table of sets."""
         return len(labels) if self.sets is None else self.sets
+
+    def score(self, metric: Metric, labels: Sequence[str]) -> float:
+        """A metric of these rows; of a multi-label task the share of whole sets that are right, or F1 over labels."""
+        if metric == "accuracy":
+            return accuracy(self.gold, self.predicted)
+        if self.sets is None:
+            return macro_f1(self.gold, self.predicted, len(labels))
+        return set_macro_f1(self.sets[self.gold], self.sets[self.predicted])
 
     @property
     def unparsed(self) -> int:

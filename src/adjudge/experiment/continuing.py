@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.hashing import hash_text
 from adjudge.core.problem import problem_of
-from adjudge.core.protocols import Classifier, Progress
-from adjudge.core.runs import Run
-from adjudge.core.types import IntArray, Split
-from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.evaluate.paired import Metric, mcnemar, paired_difference
-from adjudge.experiment.derived import open_source
+from adjudge.core.protocols import Classifier, Progress, replies_of
+from adjudge.core.runs import Predicted, Run, prediction_table
+from adjudge.core.types import Split
+from adjudge.experiment.derived import open_source, paired_tables
 from adjudge.experiment.recipe import PlannedRun
 
 
@@ -98,9 +94,8 @@ class StartingPoint:
             progress: where to show how far the prediction is.
 
         Returns:
-            ``run`` and ``message`` where there is nothing to check; else ``run``, ``rows``, ``left_out_rows``,
-            ``mcnemar_p`` (exact, two-sided) and, for ``accuracy`` and ``macro_f1``, ``before``, ``after`` and the
-            paired bootstrap's `Difference`, after minus before.
+            ``run`` and ``message`` where there is nothing to check; else ``run``, ``left_out_rows``, and ``rows``,
+            ``changed``, ``mcnemar_p``, ``accuracy`` and ``macro_f1`` as of `adjudge.experiment.derived.paired`.
         """
         name = str(self.record["name"])
         if self.test is None:
@@ -111,25 +106,14 @@ class StartingPoint:
         if not known:
             return {"run": name, "message": "not checked: every old test text is in the new training data"}
         rows = self.test.take(known)
-        predicted = self.run.predictions("test")["predicted"].to_list()
-        gold, before = self._indices(rows.labels), self._indices([predicted[i] for i in known])
         logits = classifier.predict_logits(rows.texts, progress)
-        after = classifier.decision.best(classifier.decision.probabilities(logits), self.labels)
-        found: dict[str, Any] = {"run": name, "rows": len(rows), "left_out_rows": len(self.test) - len(rows)}
-        found["mcnemar_p"] = mcnemar(after == gold, before == gold).p_value
-        n_labels = len(self.labels)
-        scores: dict[Metric, tuple[float, float]] = {
-            "accuracy": (accuracy(gold, before), accuracy(gold, after)),
-            "macro_f1": (macro_f1(gold, before, n_labels), macro_f1(gold, after, n_labels)),
-        }
-        for metric, (old, new) in scores.items():
-            difference = paired_difference(gold, after, before, n_labels, metric=metric)
-            found[metric] = {"before": old, "after": new, **asdict(difference)}
-        return found
-
-    def _indices(self, labels: Sequence[str | None]) -> IntArray:
-        index = {label: i for i, label in enumerate(self.labels)}
-        return np.array([index[str(label)] for label in labels], dtype=np.int64)
+        probs = classifier.decision.probabilities(logits, classifier.temperature)
+        replies = replies_of(classifier, rows.texts, progress)
+        counted = classifier.count_tokens(rows.texts)
+        after = prediction_table(rows, Predicted(self.labels, logits, probs, *counted, replies, classifier.decision))
+        before = self.run.predictions("test")[known]
+        found = paired_tables(before, after, self.labels, problem_of(self.record["task"]))
+        return {"run": name, "left_out_rows": len(self.test) - len(rows), **found}
 
 
 def starting_point(folder: Path) -> StartingPoint:
@@ -142,12 +126,10 @@ def starting_point(folder: Path) -> StartingPoint:
     record = run.record()
     if record["status"] != "complete":
         raise DataError(f"--from {folder}: the run is {record['status']}, not complete; run its recipe again")
-    if problem_of(record["task"]).multi:
-        raise DataError(f"--from {folder}: a multi_label run cannot be trained on; train a new run on all the data")
     if not (run.path / "model").is_dir():
         raise DataError(f"--from {folder}: the run holds no model")
     if not (run.path / "predictions" / "test.parquet").is_file():
         return StartingPoint(run, record, None, "the run has no test rows")
     if run.texts() is None:
         return StartingPoint(run, record, None, "the run stored no texts (store_texts: false)")
-    return StartingPoint(run, record, open_source(run).splits["test"])
+    return StartingPoint(run, record, open_source(run, replies=True).splits["test"])

@@ -274,21 +274,26 @@ def paired(before: Run, after: Run, ground: Ground) -> dict[str, Any]:
         and, for ``accuracy`` and ``macro_f1``, ``before``, ``after`` and the paired bootstrap's `Difference`.
     """
     split: EvaluatedSplit = "test" if (after.path / "predictions" / "test.parquet").is_file() else "validation"
-    labels, problem = ground.labels, ground.problem
-    first, second = with_shared_sets([read_arrays(run.predictions(split), labels, problem) for run in (before, after)])
+    found = paired_tables(before.predictions(split), after.predictions(split), ground.labels, ground.problem)
+    return {"run": before.name, "split": split, **found}
+
+
+def paired_tables(
+    before: pl.DataFrame, after: pl.DataFrame, labels: Sequence[str], problem: Problem
+) -> dict[str, Any]:
+    """Two prediction tables of the same rows, as `paired` compares runs: its result without ``run`` and ``split``."""
+    first, second = with_shared_sets([read_arrays(table, labels, problem) for table in (before, after)])
     found: dict[str, Any] = {
-        "run": before.name,
-        "split": split,
         "rows": len(first.gold),
         "changed": int((first.predicted != second.predicted).sum()),
         "mcnemar_p": mcnemar(second.predicted == second.gold, first.predicted == first.gold).p_value,
     }
-    scores = [run.metrics()[split] for run in (before, after)]
     metrics: tuple[Metric, ...] = ("accuracy", "macro_f1")
     for metric in metrics:
         answers, classes = (second.predicted, first.predicted), first.classes(labels)
         difference = paired_difference(first.gold, *answers, classes, metric=metric)
-        found[metric] = {"before": scores[0][metric], "after": scores[1][metric], **asdict(difference)}
+        scores = {"before": first.score(metric, labels), "after": second.score(metric, labels)}
+        found[metric] = scores | asdict(difference)
     return found
 
 

@@ -65,6 +65,7 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         ("the method adapts", new.adaptation, saved.adaptation),
         ("the base model is", new.base.name, saved.base.name),
         ("the base model's weights are rounded to", new.quantization, saved.quantization),
+        ("the problem is", new.decision.problem.kind, saved.decision.problem.kind),
         ("the labels are", new.labels, saved.labels),
         ("the attention is", new.attention, saved.attention),
         ("the head is", _head(new), _head(saved)),
