@@ -44,7 +44,7 @@ def paths(rows: int, seed: int) -> pl.DataFrame:
     )
 
 
-def task_file(folder: Path, name: str, tables: dict[str, pl.DataFrame], problem: str) -> Path:
+def task_file(folder: Path, name: str, tables: dict[str, pl.DataFrame], problem: str | dict) -> Path:
     """Write a task with its data."""
     for split, table in tables.items():
         table.write_csv(folder / f"{name}-{split}.csv")

@@ -14,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from adjudge import TextClassifier
 from adjudge.core.errors import ConfigError, DataError
+from adjudge.core.task import Task
+from adjudge.methods import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +298,14 @@ def test_labels_of_another_form_than_the_task_wants_are_refused(task, y, said):
 def test_a_method_with_one_label_for_each_text_is_refused():
     with pytest.raises(ConfigError, match="gives one label to each text"):
         TextClassifier("zero_shot", task=SEVERAL).fit(*topics())
+    with pytest.raises(ConfigError, match="head: label gives one label to each text"):
+        TextClassifier("lora", task=SEVERAL, options={"head": "label"}).fit(*topics())
+
+
+def test_a_head_that_writes_is_refused_for_several_labels():
+    config = METHODS.load("lora").config(head={"kind": "generate"})
+    with pytest.raises(ConfigError, match="head: generate gives one label to each text"):
+        config.refuse_multi_label(Task(**SEVERAL))
 
 
 def test_paths_are_predicted_from_the_top():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import nn
 
 from adjudge.models.adapters import add_lora, linear_layers, load_adapter, save_adapter
-from adjudge.models.lowrank import LowRankLinear, fuse_lora, round_frozen, unfuse_lora
+from adjudge.models.lowrank import LowRankLinear, forget_waiting, fuse_lora, round_frozen, unfuse_lora
 from tests.models import one_by_one as ref
 
 
@@ -70,6 +71,49 @@ def test_whoever_comes_with_other_states_gets_an_answer_of_his_own(tmp_path: Pat
     found = [gate(first), up(second), up(first), gate(first)]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert gate.family is None  # nothing waits, and nothing is computed for others again
+    assert up.family is None
+
+
+def test_layers_that_read_states_of_other_widths_are_no_family(tmp_path: Path) -> None:
+    """MobileBERT's values are made of the whole states, its queries and keys of narrow ones."""
+    from transformers import MobileBertConfig, MobileBertModel
+
+    sizes = {"vocab_size": 64, "hidden_size": 32, "embedding_size": 16, "intra_bottleneck_size": 16}
+    config = MobileBertConfig(**sizes, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = MobileBertModel(config).eval()
+        attention = "encoder.layer.0.attention.self"
+        targets = [f"{attention}.{name}" for name in ("query", "key", "value")]
+        add_lora(trunk, rank=2, alpha=4.0, dropout=0.0, targets=targets)
+    ids = torch.tensor([[5, 9, 33]])
+    with torch.no_grad():
+        expected = trunk(input_ids=ids).last_hidden_state
+        fuse_lora(trunk)
+        torch.testing.assert_close(trunk(input_ids=ids).last_hidden_state, expected)
+    families = [trunk.get_submodule(name).family for name in targets]
+    assert families[0] is families[1] is not None
+    assert families[2] is None
+
+
+def test_what_waits_can_be_forgotten(tmp_path: Path) -> None:
+    """A pass that failed between two members must not keep what it computed."""
+    trunk = adapted(tmp_path / "llama")
+    fuse_lora(trunk)
+    x = torch.ones(2, 32, dtype=torch.float64)
+    held = weakref.ref(x)
+    trunk.get_submodule("layers.0.mlp.gate_proj")(x)
+    del x
+    assert held() is not None
+    forget_waiting(trunk)
+    assert held() is None
+
+
+def test_no_rows_give_no_outputs(tmp_path: Path) -> None:
+    trunk = adapted(tmp_path / "llama")
+    fuse_lora(trunk)
+    assert trunk.get_submodule("layers.0.mlp.up_proj")(torch.ones(0, 32, dtype=torch.float64)).shape == (0, 64)
 
 
 def test_what_a_layer_returns_may_be_changed_in_place(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from adjudge.models import segments as module
 from adjudge.models.segments import Segment, Settings, additive_mask, segmented_attention
 
 KV, G, D, FRONT = 2, 3, 4, 5
@@ -55,6 +56,12 @@ def written_out(
         outputs.append(torch.einsum("htgs,hsd->htgd", scores.softmax(-1), values))
         start += length
     return torch.cat(outputs, dim=1)
+
+
+@pytest.fixture(params=["front repeated", "front once"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to attend to the front."""
+    monkeypatch.setattr(module, "_REPEAT_FROM", 0 if request.param == "front repeated" else 1000)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,11 @@ class StartingPoint:
         probs = classifier.decision.probabilities(logits, classifier.temperature)
         replies = replies_of(classifier, rows.texts, progress)
         counted = classifier.count_tokens(rows.texts)
-        after = prediction_table(rows, Predicted(self.labels, logits, probs, *counted, replies, classifier.decision))
+        problem = problem_of(self.record["task"])  # whose way of writing sets may be another one
+        decision = replace(classifier.decision, problem=problem)
+        after = prediction_table(rows, Predicted(self.labels, logits, probs, *counted, replies, decision))
         before = self.run.predictions("test")[known]
-        found = paired_tables(before, after, self.labels, problem_of(self.record["task"]))
+        found = paired_tables(before, after, self.labels, problem)
         return {"run": name, "left_out_rows": len(self.test) - len(rows), **found}
 
 

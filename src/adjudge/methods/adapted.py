@@ -61,9 +61,9 @@ class AdaptedConfig(MethodConfig):
 
     @property
     def one_label(self) -> str | None:
-        """A label head scores labels against each other; the loss that a curriculum goes by is that of one label."""
-        if self.head.kind == "label":
-            return "head: label"
+        """Label words are scored against each other or written, one; a curriculum goes by the loss of one label."""
+        if self.head.kind in ("label", "generate"):
+            return f"head: {self.head.kind}"
         return "curriculum: loss" if self.training.curriculum == "loss" else None
 
 

@@ -64,7 +64,7 @@ class LowRankLinear(nn.Module):
 class Family:
     """Layers that are called one after the other with the same states; the first call computes for all.
 
-    Whoever comes with other states than the first is computed as the first of a new round.
+    If one comes with other states while outputs wait, they are no family, and from then on each computes for itself.
     """
 
     def __init__(self, members: Sequence[LowRankLinear]) -> None:
@@ -76,12 +76,26 @@ class Family:
         """A member's output ``[..., out]`` of states ``[..., in]``."""
         place, thread = next(i for i, one in enumerate(self._members) if one is member), get_ident()
         states, waiting = self._rounds.pop(thread, (None, {}))
-        if states is not x or place not in waiting:
-            waiting = dict(enumerate(outputs(self._members, x)))
+        if waiting and (states is not x or place not in waiting):
+            for one in self._members:
+                one.family = None
+            return outputs([member], x)[0]
+        waiting = waiting or dict(enumerate(outputs(self._members, x)))
         found = waiting.pop(place)
         if waiting:
             self._rounds[thread] = x, waiting
         return found
+
+    def forget(self) -> None:
+        """Drop what waits, with all that it was computed from; for a pass that failed between two members."""
+        self._rounds.clear()
+
+
+def forget_waiting(trunk: nn.Module) -> None:
+    """`Family.forget` for all families of a trunk."""
+    for layer in trunk.modules():
+        if isinstance(layer, LowRankLinear) and layer.family is not None:
+            layer.family.forget()
 
 
 def outputs(layers: Sequence[LowRankLinear], x: torch.Tensor) -> list[torch.Tensor]:
@@ -91,7 +105,9 @@ def outputs(layers: Sequence[LowRankLinear], x: torch.Tensor) -> list[torch.Tens
     a, b = zip(*(layer.factors for layer in layers), strict=True)
     scalings = tuple(layer.scaling for layer in layers)
     found = _LowRank.apply(x.reshape(-1, x.shape[-1]), scalings, *weights, *biases, *a, *b)  # type: ignore[no-untyped-call]
-    return [out.view(*x.shape[:-1], -1) for out in found]  # out here: a Function's own view cannot be changed in place
+    return [
+        out.view(*x.shape[:-1], out.shape[-1]) for out in found
+    ]  # out here: a Function's own view cannot be changed in place
 
 
 class _LowRank(torch.autograd.Function):
@@ -156,9 +172,10 @@ def fuse_lora(trunk: nn.Module) -> int:
         for names in _SIBLINGS:
             members = [child for name, child in parent.named_children() if name in names]
             fused = [child for child in members if isinstance(child, LowRankLinear)]
-            if len(fused) > 1:
-                family = Family(fused)
-                for child in fused:
+            for width in {child.base_layer.in_features for child in fused}:
+                readers = [child for child in fused if child.base_layer.in_features == width]
+                family = Family(readers) if len(readers) > 1 else None
+                for child in readers:
                     child.family = family
     return len(plain)
 

@@ -18,6 +18,7 @@ from adjudge.models.adapters.companion import Companion
 from adjudge.models.batches import next_batch, out_of_memory, token_budget
 from adjudge.models.engine import Engine, States
 from adjudge.models.heads import Head, WritingHead
+from adjudge.models.lowrank import forget_waiting
 from adjudge.models.precision import Resolved, compute
 from adjudge.models.prefix_cache import PrefixCache, PrefixStates
 
@@ -204,6 +205,7 @@ class Network:
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):
                 raise
+        forget_waiting(self.engine.trunk)
         return None  # out here, where the failed batch's tensors are no longer held by the error
 
     def _half(self, batch: Sequence[int], encoded: Sequence[Encoded], lengths: Sequence[int]) -> int:

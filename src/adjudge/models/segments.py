@@ -1,8 +1,9 @@
 """Attention of many short rows behind one shared front, in plain matrix products with a backward pass by hand.
 
 Rows of similar length are attended together, each with the front's keys and values (a prompt's prefix) before its own,
-so a row takes two products and one softmax. PyTorch's fused CPU kernel is made for long rows; on rows of a sentence or
-two its backward pass alone takes longer than all of this.
+so a row takes two products and one softmax. Very short rows would pay more for that copy of the front than for the
+products; for them the front is multiplied by all rows at once. PyTorch's fused CPU kernel is made for long rows; on
+rows of a sentence or two its backward pass alone takes longer than all of this.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Any
 import torch
 
 from adjudge.models.masks import keep_mask
+
+# The front is repeated for rows of at least so many slots, times query heads of a key-value head. In bfloat16 with two
+# threads both ways were equal at 48 behind 400 tokens; at 75 behind 37 or 323 repeating was a quarter quicker.
+_REPEAT_FROM = 40
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,12 @@ class _Segmented(torch.autograd.Function):
         outputs, weights, drops = [], [], []
         with torch.autocast(q.device.type, enabled=False):
             for part in settings.segments:
-                weight = _scores(_slots(q, part), _behind(front_k, k, part), part, settings.scale).softmax(-1)
+                weight = _products(_slots(q, part), front_k, k, part, settings.scale, part.mask).softmax(-1)
                 weights.append(weight)
                 if settings.dropout:
                     drops.append(keep_mask(weight.shape, settings.dropout, weight.dtype, weight.device))
                     weight = weight * drops[-1]
-                outputs.append(_tokens(torch.bmm(weight, _behind(front_v, v, part)), part, heads, group))
+                outputs.append(_tokens(_sums(weight, front_v, v, part), part, heads, group))
         ctx.settings, ctx.n_weights = settings, len(weights)
         ctx.save_for_backward(q, k, v, front_k, front_v, *weights, *drops)
         return torch.cat(outputs, dim=1)
@@ -132,48 +137,81 @@ class _Segmented(torch.autograd.Function):
         with torch.autocast(q.device.type, enabled=False):
             for i, part in enumerate(ctx.settings.segments):
                 rows = _slots_or_zero(upstream, part)
-                d_weight = torch.bmm(rows, _behind(front_v, v, part).transpose(1, 2))
+                d_weight = _products(rows, front_v, v, part)
                 used = weights[i]
                 if drops:
                     d_weight, used = d_weight.mul_(drops[i]), used * drops[i]
-                d_scores = torch._softmax_backward_data(d_weight, weights[i], -1, weights[i].dtype)
-                queries.append(_tokens(torch.bmm(d_scores, _behind(front_k, k, part)), part, heads, group))
-                keys.add(torch.bmm(d_scores.transpose(1, 2), _slots(q, part)), part)
-                values.add(torch.bmm(used.transpose(1, 2), rows), part)
-            d_keys, d_values = keys.gradients(scale), values.gradients()
-            d_queries = torch.cat(queries, dim=1).mul_(scale)
+                d_scores = torch._softmax_backward_data(d_weight, weights[i], -1, weights[i].dtype).mul_(scale)
+                queries.append(_tokens(_sums(d_scores, front_k, k, part), part, heads, group))
+                keys.add(d_scores, _slots(q, part), part)
+                values.add(used, rows, part)
+            d_queries, d_keys, d_values = torch.cat(queries, dim=1), keys.gradients(), values.gradients()
         return d_queries, d_keys[0], d_values[0], d_keys[1], d_values[1], None
 
 
 class _Gathered:
-    """Gradients of keys or values, which come segment by segment, the front's part once for every row."""
+    """Gradients of keys or values, which come segment by segment."""
 
     def __init__(self, front: torch.Tensor) -> None:
-        self._length = front.shape[1]
         self._front = torch.zeros_like(front, dtype=torch.promote_types(front.dtype, torch.float32))
         self._dtype = front.dtype
         self._own: list[torch.Tensor] = []
 
-    def add(self, gradient: torch.Tensor, part: Segment) -> None:
-        """One segment's, ``[KV * B', F + L, D]``."""
-        heads, _, size = self._front.shape
-        rows = gradient.view(heads, part.rows, self._length + part.width, size)
-        if self._length:
-            self._front += rows[:, :, : self._length].sum(1, dtype=self._front.dtype)
-        own = rows[:, :, self._length :].reshape(heads, part.rows * part.width, size)
+    def add(self, weight: torch.Tensor, state: torch.Tensor, part: Segment) -> None:
+        """One segment's: weights ``[KV * B', L * G, F + L]`` of states ``[KV * B', L * G, D]``."""
+        heads, length, size = self._front.shape
+        if length and not _repeats(weight):
+            self._front += torch.bmm(_front_part(weight, heads, length).transpose(1, 2), state.view(heads, -1, size))
+            weight, length = weight[..., length:], 0
+        rows = torch.bmm(weight.transpose(1, 2), state).view(heads, part.rows, length + part.width, size)
+        if length:
+            self._front += rows[:, :, :length].sum(1, dtype=self._front.dtype)
+        own = rows[:, :, length:].reshape(heads, part.rows * part.width, size)
         self._own.append(own if part.scatter is None else own.index_select(1, part.scatter))
 
-    def gradients(self, factor: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """``[KV, T, D]`` of the tokens and ``[KV, F, D]`` of the front, times a factor."""
-        own = torch.cat(self._own, dim=1)
-        return (own if factor == 1.0 else own.mul_(factor)), self._front.mul_(factor).to(self._dtype)
+    def gradients(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``[KV, T, D]`` of the tokens and ``[KV, F, D]`` of the front."""
+        return torch.cat(self._own, dim=1), self._front.to(self._dtype)
 
 
-def _scores(q: torch.Tensor, k: torch.Tensor, part: Segment, scale: float) -> torch.Tensor:
-    """Scaled and masked scores ``[KV * B', L * G, F + L]``."""
-    if part.mask is None:
-        return torch.bmm(q, k.transpose(1, 2)).mul_(scale)
-    return torch.baddbmm(part.mask, q, k.transpose(1, 2), alpha=scale)
+def _repeats(slots: torch.Tensor) -> bool:
+    """Whether the front is copied before every row's own keys and values, ``[KV * B', L * G, ...]``.
+
+    One product for both is quicker where it is large beside the copy; else all rows are multiplied by it at once.
+    """
+    return slots.shape[1] >= _REPEAT_FROM
+
+
+def _products(
+    rows: torch.Tensor,
+    front: torch.Tensor,
+    state: torch.Tensor,
+    part: Segment,
+    scale: float = 1.0,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Each slot times the front and its own row, scaled and masked.
+
+    ``[KV * B', L * G, D]`` -> ``[KV * B', L * G, F + L]``.
+    """
+    heads, length, size = front.shape
+    if not length or _repeats(rows):
+        behind = _behind(front, state, part).transpose(1, 2)
+        found = torch.bmm(rows, behind) if mask is None else torch.baddbmm(mask, rows, behind, alpha=scale)
+        return found.mul_(scale) if mask is None and scale != 1.0 else found
+    inside = torch.bmm(rows, _slots(state, part).transpose(1, 2))
+    before = torch.bmm(rows.view(heads, -1, size), front.transpose(1, 2)).view(*inside.shape[:2], length)
+    found = torch.cat([before, inside], dim=2).mul_(scale)
+    return found if mask is None else found.add_(mask)
+
+
+def _sums(weight: torch.Tensor, front: torch.Tensor, state: torch.Tensor, part: Segment) -> torch.Tensor:
+    """The front and the own row summed by weights ``[KV * B', L * G, F + L]``: ``[KV * B', L * G, D]``."""
+    heads, length, _ = front.shape
+    if not length or _repeats(weight):
+        return torch.bmm(weight, _behind(front, state, part))
+    inside = torch.bmm(weight[..., length:], _slots(state, part))
+    return inside.add_(torch.bmm(_front_part(weight, heads, length), front).view(inside.shape))
 
 
 def _behind(front: torch.Tensor, state: torch.Tensor, part: Segment) -> torch.Tensor:
@@ -184,6 +222,11 @@ def _behind(front: torch.Tensor, state: torch.Tensor, part: Segment) -> torch.Te
         return own
     parts = [front[:, None].expand(-1, part.rows, -1, -1), own.view(heads, part.rows, part.width, size)]
     return torch.cat(parts, dim=2).view(heads * part.rows, -1, size)
+
+
+def _front_part(weight: torch.Tensor, heads: int, length: int) -> torch.Tensor:
+    """The front's columns of weights, rows of a head together: ``[KV, B' * L * G, F]``."""
+    return weight.view(heads, -1, weight.shape[-1])[..., :length]
 
 
 def _slots(state: torch.Tensor, part: Segment) -> torch.Tensor:

@@ -10,10 +10,8 @@ from typing import Any
 from adjudge.core.problem import ProblemKind, problem_of
 
 _NOT_STATED = "not stated; ask whoever gave you the data before you pass the model on"
-_METRICS = (
-    *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc"),
-    *("log_loss", "brier", "ece"),
-)
+_METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc")
+_OF_PROBABILITIES = ("log_loss", "brier", "ece")
 _FORMS = {
     "sequence": "`AutoModelForSequenceClassification`; the tokenizer puts the prompt around each text, and the "
     "temperature is in the head, so softmax of the logits (sigmoid, where the config's `problem_type` is "
@@ -98,7 +96,7 @@ def model_card(
         data_license: of the training data, as the user states it.
         script: the source of the folder's own script, shown as the example.
     """
-    base = record["model"] or {}
+    base, writes = record["model"] or {}, parity.different_replies is not None
     front = {
         "license": base.get("license") or "unknown",
         "base_model": base.get("id"),
@@ -110,11 +108,11 @@ def model_card(
         "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items() if value) + "---\n",
         f"# {record['task']['name']}: {record['display']}\n",
         f"A text classifier made with adjudge. Form: {_FORMS[form]}.\n",
-        _answers(record, writes=parity.different_replies is not None),
-        _numbers(metrics),
+        _answers(record, writes=writes),
+        _numbers(metrics, writes=writes),
         _data(record, data_license),
         _model(record),
-        _limits(record, metrics, writes=parity.different_replies is not None),
+        _limits(record, metrics, writes=writes),
         _checked(parity),
     ]
     if script is not None:
@@ -152,15 +150,20 @@ def _answers(record: Mapping[str, Any], *, writes: bool) -> str:
     return "\n".join(lines)
 
 
-def _numbers(metrics: Mapping[str, Any]) -> str:
+def _numbers(metrics: Mapping[str, Any], *, writes: bool) -> str:
     splits = [name for name in ("validation", "test") if name in metrics]
     lines = ["## How good it is\n", "With 95% intervals where there are any; of the run that was exported.\n"]
     lines += [f"| metric | {' | '.join(splits)} |", f"| --- |{' ---: |' * len(splits)}"]
-    for name in _METRICS:
+    for name in _METRICS if writes else (*_METRICS, *_OF_PROBABILITIES):
         if any(name in metrics[split] for split in splits):
             lines.append(f"| {name} | {' | '.join(_cell(metrics[split], name) for split in splits)} |")
-    rows = ", ".join(f"{name} {metrics[name]['n']:,} rows" for name in splits)
+    rows = ", ".join(f"{name} {metrics[name]['n']:,} rows{_unread(metrics[name])}" for name in splits)
     return "\n".join([*lines, f"\nMeasured on {rows}.\n"])
+
+
+def _unread(metrics: Mapping[str, Any]) -> str:
+    """How many replies stood for no label, where there were replies."""
+    return f" ({metrics['unparsed']:,} replies stood for no label)" if metrics.get("unparsed") else ""
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:
