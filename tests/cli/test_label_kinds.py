@@ -250,13 +250,6 @@ def test_a_vote_of_sets_is_verified_compared_and_predicts(topics: Project, adjud
     assert found["label"] == "delivery|service"
 
 
-def test_training_on_refuses_several_labels(topics: Project, adjudge: Call, tmp_path: Path) -> None:
-    second = topics.runs["lora"].path
-    answer = adjudge("run", topics.recipe, "--from", second, "--runs", tmp_path / "runs")
-    assert answer.status == 2
-    assert "train a new run" in answer.err
-
-
 @pytest.mark.parametrize("name", ["majority", "tfidf", "zero_shot", "lora"])
 def test_a_trees_metrics_are_recomputed_from_its_files(name: str, tree: Project, adjudge: Call) -> None:
     run = tree.runs[name]

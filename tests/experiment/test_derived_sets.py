@@ -263,7 +263,9 @@ def test_the_onnx_graph_says_how_it_answers(runs: dict[str, Run], tmp_path: Path
 
 
 def test_a_language_model_file_is_refused(runs: dict[str, Run], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"needs head\.kind 'label'\. Export a score head to Hugging Face or ONNX"):
+    with pytest.raises(
+        ConfigError, match=r"needs head\.kind 'label' or 'generate'\. Export a score head to Hugging Face or ONNX"
+    ):
         export_run(runs["lora"], tmp_path / "out", kind="gguf")
     assert list(tmp_path.iterdir()) == []
 

@@ -160,4 +160,4 @@ def test_no_scores_of_tokens_times_vocabulary_are_made(tmp_path: Path, monkeypat
     with Sizes() as seen:
         network.predict_logits(rows, len(LABELS))
     assert 0 < seen.largest <= vocabulary * 16  # the table itself, at most
-    assert seen.largest < tokens * vocabulary / 100
+    assert seen.largest < tokens * vocabulary / 50  # attention has scores too, of rows with rows
