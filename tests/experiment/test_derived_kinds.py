@@ -284,6 +284,9 @@ def test_an_exported_run_that_writes_replies_as_the_run(
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "it writes a reply, and there are no probabilities" in card
     assert "0 replies differ" in card
+    assert "log_loss" not in card
+    unread = run.metrics()["test"]["unparsed"]
+    assert (f"{unread} replies stood for no label" in card) == (unread > 0)
 
 
 def test_a_merged_run_that_writes_is_exported(writing: dict[str, Run], tmp_path: Path, fast_verify: None) -> None:

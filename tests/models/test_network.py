@@ -13,9 +13,11 @@ import torch
 
 from adjudge.core.errors import WorkError
 from adjudge.core.types import Encoded
+from adjudge.models.adapters import add_lora, linear_layers
 from adjudge.models.engine import Engine, States
 from adjudge.models.heads import ScoreHead
 from adjudge.models.loading import load_pretrained
+from adjudge.models.lowrank import fuse_lora
 from adjudge.models.network import Network
 from tests.models import one_by_one as ref
 from tests.tiny_models import FAMILIES, tiny_model
@@ -141,6 +143,29 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_so_are_those_after_it(
     found = network.predict_logits(rows, 4)
     assert tried == [16, 8, 4, 4, 4, 4]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_what_a_batch_computed_before_it_failed_is_let_go(
+    tmp_path: Path,
+) -> None:
+    """Memory runs out between two layers of a family: nothing of it waits when the halved batch is run."""
+    network = network_of("llama", tmp_path / "model")
+    trunk = network.engine.trunk
+    add_lora(trunk, rank=2, alpha=4.0, dropout=0.0, targets=linear_layers(trunk, "all"))
+    fuse_lora(trunk)
+    rows = [ref.row(6, n) for n in range(4)]
+    expected = network.predict_logits(rows, 4)
+    gate, up = (trunk.get_submodule(f"layers.0.mlp.{name}_proj") for name in ("gate", "up"))
+    failures = iter([MemoryError()])
+
+    def fail_once(*_: Any) -> None:
+        if error := next(failures, None):
+            raise error
+
+    gate.register_forward_hook(fail_once)
+    np.testing.assert_allclose(network.predict_logits(rows, 4), expected, atol=1e-5)
+    assert next(failures, None) is None
+    assert gate.family is up.family is not None
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

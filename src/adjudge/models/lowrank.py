@@ -105,9 +105,8 @@ def outputs(layers: Sequence[LowRankLinear], x: torch.Tensor) -> list[torch.Tens
     a, b = zip(*(layer.factors for layer in layers), strict=True)
     scalings = tuple(layer.scaling for layer in layers)
     found = _LowRank.apply(x.reshape(-1, x.shape[-1]), scalings, *weights, *biases, *a, *b)  # type: ignore[no-untyped-call]
-    return [
-        out.view(*x.shape[:-1], out.shape[-1]) for out in found
-    ]  # out here: a Function's own view cannot be changed in place
+    # Out here: a Function's own view cannot be changed in place.
+    return [out.view(*x.shape[:-1], out.shape[-1]) for out in found]
 
 
 class _LowRank(torch.autograd.Function):

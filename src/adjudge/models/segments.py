@@ -17,7 +17,8 @@ import torch
 from adjudge.models.masks import keep_mask
 
 # The front is repeated for rows of at least so many slots, times query heads of a key-value head. In bfloat16 with two
-# threads both ways were equal at 48 behind 400 tokens; at 75 behind 37 or 323 repeating was a quarter quicker.
+# threads both ways were nearly equal at 48 behind 400 tokens; with 33 to 171 (emotion rows) repeating was quicker by a
+# quarter behind 37 tokens and by a fifth behind 323.
 _REPEAT_FROM = 40
 
 
