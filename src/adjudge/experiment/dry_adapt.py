@@ -13,6 +13,7 @@ from adjudge.methods.neural import HeadConfig
 from adjudge.models.adapters import add_lora, linear_layers, resolve_targets
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.injected import add_adalora
+from adjudge.models.depth import keep_first_layers
 from adjudge.models.dropout import set_dropout
 from adjudge.models.footprint import dry_trunk
 from adjudge.models.loading import load_config, locate, model_kind
@@ -99,6 +100,7 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
     loss = options.training.loss if hasattr(options, "training") else None
     if loss is not None:
         set_dropout(config, loss.dropout, loss.attention_dropout)
+    keep_first_layers(config, getattr(options, "first_layers", None))
     adapt, notes = _adaptation(options)
 
     def apply(trunk: nn.Module) -> None:

@@ -50,6 +50,7 @@ class AdaptedConfig(MethodConfig):
     """Options of every method on a network; each adds its own."""
 
     model: str = Field("smollm2-135m", description="an encoder or a causal model: short name, folder or hub id")
+    first_layers: int | None = Field(None, ge=1, description="run only the model's first so many layers; default: all")
     attention: Attention = Field(
         "auto", description="flash: FlashAttention-2, on GPUs; bidirectional: a causal model sees the whole prompt"
     )
@@ -145,9 +146,14 @@ def _prompt_and_head(
 
 
 def _load(config: AdaptedConfig) -> Pretrained:
-    """The model, with the dropout that the config asks for."""
+    """The model, with the layers and the dropout that the config asks for."""
     loss = config.training.loss
-    return load_pretrained(config.model, dropout=loss.dropout, attention_dropout=loss.attention_dropout)
+    return load_pretrained(
+        config.model,
+        dropout=loss.dropout,
+        attention_dropout=loss.attention_dropout,
+        first_layers=config.first_layers,
+    )
 
 
 def _refuse_idle_dropout(config: AdaptedConfig, trunk: nn.Module) -> None:

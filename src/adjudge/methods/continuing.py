@@ -64,6 +64,7 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
     compared = [
         ("the method adapts", new.adaptation, saved.adaptation),
         ("the base model is", new.base.name, saved.base.name),
+        ("its first layers are", new.base.layers or "all", saved.base.layers or "all"),
         ("the base model's weights are rounded to", new.quantization, saved.quantization),
         ("the problem is", new.decision.problem.kind, saved.decision.problem.kind),
         ("the labels are", new.labels, saved.labels),

@@ -339,6 +339,7 @@ def describe(classifier: NeuralClassifier) -> dict[str, Any]:
             "id": classifier.base.name,
             "hash": classifier.base_hash,
             "license": classifier.base.license,
+            "layers": classifier.base.layers,
         },
         "template": classifier.prompt.describe(),
         "engine": engine.path,

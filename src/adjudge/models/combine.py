@@ -118,8 +118,9 @@ def _refuse_unlike(classifiers: Sequence[NeuralClassifier]) -> None:
         raise ConfigError(problems)
 
 
-def _base(classifier: NeuralClassifier) -> tuple[str, str | None, str]:
-    return classifier.base.name, classifier.base_hash, classifier.quantization
+def _base(classifier: NeuralClassifier) -> tuple[str, str | None, int | None, str]:
+    base = classifier.base
+    return base.name, classifier.base_hash, base.layers, classifier.quantization
 
 
 def _kind(classifier: NeuralClassifier) -> str:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from adjudge.core.types import Encoded
 from adjudge.models.attention import ATTENTION_NAME, packed_attention
+from adjudge.models.depth import keep_first_layers
 from adjudge.models.loading import model_kind
 from adjudge.models.packed import PackedBatch, pack
 
@@ -95,7 +96,8 @@ def footprint(config: Any, adapt: Callable[[nn.Module], None], batch: DryBatch, 
         RuntimeError: the architecture does something that shapes alone do not decide.
     """
     depth, period = int(config.num_hidden_layers), _period(config)
-    if whole or depth < 3 * period:
+    shared = getattr(config, "num_kv_shared_layers", None)  # by layers that are not alike
+    if whole or shared or depth < 3 * period:
         return _run(dry_trunk(config, adapt), batch)
     few, more = (_run(dry_trunk(_shallow(config, n * period), adapt), batch) for n in (1, 2))
     steps = (depth - period) / period
@@ -113,9 +115,7 @@ def _period(config: Any) -> int:
 
 def _shallow(config: Any, layers: int) -> Any:
     changed = copy.deepcopy(config)
-    if getattr(config, "layer_types", None):
-        changed.layer_types = config.layer_types[:layers]
-    changed.num_hidden_layers = layers
+    keep_first_layers(changed, layers)
     return changed
 
 

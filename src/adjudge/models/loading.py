@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from adjudge.core.errors import ConfigError, ModelNotFoundError, nearest
 from adjudge.core.hashing import hash_file, hash_json
 from adjudge.core.packages import package_file
 from adjudge.models.catalog import MODELS, Kind, ModelInfo, find_model
+from adjudge.models.depth import keep_first_layers
 from adjudge.models.dropout import set_dropout
 from adjudge.models.readout import Readout, find_readout
 from adjudge.models.tokenizer import ModelTokenizer
@@ -33,12 +34,14 @@ class Located:
         source: a local folder, or the hub id.
         license: SPDX id where known.
         packaged: whether the name is a short name of the catalog.
+        layers: how many of its layers are run, from the first on; None: all.
     """
 
     name: str
     source: str
     license: str | None = None
     packaged: bool = False
+    layers: int | None = None
 
     @property
     def reference(self) -> str:
@@ -224,6 +227,7 @@ def load_pretrained(
     tokenizer_folder: Path | None = None,
     dropout: float | None = None,
     attention_dropout: float | None = None,
+    first_layers: int | None = None,
 ) -> Pretrained:
     """Load a model in float32 on the CPU.
 
@@ -233,10 +237,12 @@ def load_pretrained(
         tokenizer_folder: where the tokenizer is, if not beside the weights.
         dropout: every dropout rate of the trunk in place of the model's own; see `set_dropout`.
         attention_dropout: the rate of attention weights alone.
+        first_layers: how many of its layers are loaded, from the first on; default: all. See `keep_first_layers`.
 
     Raises:
         ModelNotFoundError: it cannot be had.
-        ConfigError: it is of a kind that is not allowed here, its files lack weights, or it has no such dropout.
+        ConfigError: it is of a kind that is not allowed here, its files lack weights, or it has no such dropout or
+            so many layers.
     """
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -246,6 +252,7 @@ def load_pretrained(
     if kind not in allow:
         raise ConfigError(f"model {located.name!r} is of kind {kind!r}; this method needs {' or '.join(allow)}")
     set_dropout(config, dropout, attention_dropout)
+    located = replace(located, layers=keep_first_layers(config, first_layers))
     tokenizer = load_tokenizer(Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located)
     try:
         if kind == "encoder":

@@ -184,6 +184,7 @@ class NeuralClassifier:
                 "source": self.base.reference,
                 "hash": self.base_hash,
                 "license": self.base.license,
+                "layers": self.base.layers,
             },
             "adaptation": self.adaptation,
             "weights": self.weights,
@@ -205,10 +206,12 @@ class NeuralClassifier:
         manifest = read_manifest(path)
         base, prompt = manifest["base"], Prompt.from_json(manifest["prompt"])
         adaptation: Adaptation = manifest["adaptation"]
-        source = str(path / "trunk") if adaptation == "full" else base["source"]
+        layers = base.get("layers")
         with torch.random.fork_rng():  # layers are made with random weights and then filled
-            pretrained = load_pretrained(source, tokenizer_folder=path / "tokenizer")
-            if adaptation != "full":
+            if adaptation == "full":
+                pretrained = load_pretrained(str(path / "trunk"), tokenizer_folder=path / "tokenizer")
+            else:
+                pretrained = load_pretrained(base["source"], tokenizer_folder=path / "tokenizer", first_layers=layers)
                 _refuse_other_base(pretrained.located, base)
             if manifest.get("quantization", "none") != "none":
                 quantize_trunk(pretrained.trunk, default_device())
@@ -220,7 +223,7 @@ class NeuralClassifier:
             network=build_network(pretrained, head, prompt, manifest["precision"], manifest.get("attention", "auto")),
             prompt=prompt,
             tokenizer=pretrained.tokenizer,
-            base=Located(base["name"], base["source"], base["license"]),
+            base=Located(base["name"], base["source"], base["license"], layers=layers),
             base_hash=base["hash"],
             adaptation=adaptation,
             offset=np.array(manifest["offset"], dtype=np.float32),

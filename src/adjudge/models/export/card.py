@@ -190,7 +190,8 @@ def _data(record: Mapping[str, Any], data_license: str | None) -> str:
 
 def _model(record: Mapping[str, Any]) -> str:
     base = record["model"] or {}
-    lines = ["## Model\n", f"- base: `{base.get('id')}`"]
+    layers = f", its first {base['layers']} layers" if base.get("layers") else ""
+    lines = ["## Model\n", f"- base: `{base.get('id')}`{layers}"]
     lines.append(f"- licence of the base: {base.get('license') or 'not known here; see where the base came from'}")
     if base.get("hash"):
         lines.append(f"- SHA-256 of the base's files: `{base['hash'][:16]}`")

@@ -98,6 +98,11 @@ def export_adapter(classifier: NeuralClassifier, folder: Path) -> Form:
             f"the classifier's adaptation is {classifier.adaptation!r} (attention {classifier.attention}); only LoRA, "
             "AdaLoRA and IA3 adapters of models as they are can be exported alone"
         )
+    if classifier.base.layers is not None:
+        raise ConfigError(
+            f"the adapter stands on the first {classifier.base.layers} layers of its base model, which PEFT's format "
+            "cannot say; export the whole model instead (huggingface)"
+        )
     if classifier.quantization != "none":
         raise ConfigError(
             "the adapter was trained on a base rounded to 4 bits; alone it would meet another one; merge it"
