@@ -6,7 +6,9 @@ Zero-shot and with 8 demonstrations. The peers are Transformers' text-generation
 whose replies are searched for a label's word, and lm-evaluation-harness's log-likelihoods on the very ids and
 demonstrations that adjudge uses. Speed is measured in bfloat16 in interleaved rounds, in each of which every contender
 starts anew, alone on the machine; slow contenders take fewer rows. Then adjudge and the harness choose labels in
-float32 on the same rows: these must agree. Takes about 12 minutes with the defaults on two cores.
+float32 on the same rows: these must agree. Beside the pipelines adjudge scores labels among themselves, its default
+(``adjudge-closed``), beside the harness under the whole vocabulary, as the harness does (``adjudge-0``,
+``adjudge-8``). Takes about 12 minutes with the defaults on two cores.
 """
 
 from __future__ import annotations
@@ -34,22 +36,18 @@ MODEL, SHOTS, NEW_TOKENS, BATCH, TRAIN_ROWS = "smollm2-135m", 8, 8, 16, 2000
 # Rows of a turn. The harness takes a context once for all one-token labels, so its rate is per row too.
 TURN_ROWS = {"generation": 40, "generation-batched": 160, "harness-0": 64, "harness-8": 16}
 TARGETS = (
-    ("zero-shot, × generation row by row", "adjudge-0", "generation", 25.0),
-    ("zero-shot, × generation batched", "adjudge-0", "generation-batched", 4.0),
+    ("zero-shot, × generation row by row", "adjudge-closed", "generation", 25.0),
+    ("zero-shot, × generation batched", "adjudge-closed", "generation-batched", 4.0),
     ("zero-shot, × lm-evaluation-harness", "adjudge-0", "harness-0", 5.0),
     ("8 shots, × lm-evaluation-harness", "adjudge-8", "harness-8", 20.0),
 )
 
 
-def method_of(shots: int, precision: str) -> dict[str, Any]:
-    """The recipe entry of ours."""
+def method_of(shots: int, precision: str, space: str = "vocabulary") -> dict[str, Any]:
+    """The recipe entry of ours; ``vocabulary``: log-likelihoods as the harness computes them."""
     kind = "few_shot" if shots else "zero_shot"
     options = {"kind": kind, "model": MODEL, "scoring": "raw", "max_tokens": 1024, "precision": precision}
-    if shots:
-        options["shots"] = shots
-    # Log-likelihoods under the whole vocabulary, as the harness computes them.
-    known = METHODS.load(kind).config.model_fields
-    return options | ({"scoring_space": "vocabulary"} if "scoring_space" in known else {})
+    return options | {"scoring_space": space} | ({"shots": shots} if shots else {})
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,9 @@ def side_by_side(options: argparse.Namespace, shown: Shown, precision: str) -> l
             "words": list(prompt.answers),
             "new_tokens": NEW_TOKENS,
         }
+        closed = ours | {"method": method_of(shots, precision, "closed")}
         found += [
+            Contender("adjudge-closed", "own", "adjudge_scoring.py", closed, amount=options.rows),
             Contender("generation", "trainer", "generation.py", generation | {"batch_size": 1}),
             Contender("generation-batched", "trainer", "generation.py", generation),
         ]

@@ -24,6 +24,7 @@ from adjudge.models.engine import Engine
 from adjudge.models.flash import Needs, choose_kernel
 from adjudge.models.generation import Writer
 from adjudge.models.heads import Head, LabelHead, ScoreHead
+from adjudge.models.heap import keep_freed_memory
 from adjudge.models.loading import Located, Pretrained, load_pretrained
 from adjudge.models.lowrank import fuse_lora
 from adjudge.models.network import Network
@@ -271,6 +272,8 @@ def build_network(
     if attention == "flash":
         engine.flash = choose_kernel(device, precision, _needs(engine, head))
     fuse_lora(engine.trunk)
+    if device.type == "cpu":
+        keep_freed_memory()
     prefix_ids = (*virtual_ids(engine.trunk), *prompt.prefix_ids)
     return Network(engine, head.to(device), prefix_ids, precision)
 
