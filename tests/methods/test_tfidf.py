@@ -10,7 +10,8 @@ from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import Fitted, Setting
-from adjudge.methods.tfidf import METHOD, TfidfConfig, out_of_fold, stratified_folds, whitespace_share
+from adjudge.methods.tfidf import METHOD, TfidfConfig, frequent, out_of_fold, stratified_folds, whitespace_share
+from adjudge.models.tfidf import Family, Reading, inverse_frequency, weighted
 
 WORDS = {"good": ["lovely", "great", "fine", "happy"], "bad": ["awful", "broken", "sad", "angry"]}
 
@@ -117,6 +118,24 @@ def test_out_of_fold_bears_small_and_empty_input(texts: list[str], targets: list
     assert probs.shape == (len(texts), 3)
     assert np.isfinite(probs).all()
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(("min_df", "max_features"), [(1, None), (2, None), (3, 7), (500, None)])
+def test_n_grams_counted_once_are_those_that_each_fold_would_count(min_df: int, max_features: int | None) -> None:
+    texts, reading = reviews(60).texts, Reading("word", 1, 2)
+    inside, outside = texts[:40], texts[40:]
+    counter = reading.counter()
+    counts = counter.fit_transform(texts)
+    columns = frequent(counts[:40], min_df, max_features)
+    fitted = Family.fit(reading, inside, min_df, max_features)
+    assert fitted is not None
+    family, features = fitted
+    assert counter.get_feature_names_out()[columns].tolist() == family.terms
+    idf = inverse_frequency(counts[:40][:, columns])
+    np.testing.assert_array_equal(idf, family.idf)
+    for rows, expected in ((counts[:40], features), (counts[40:], family.features(outside))):
+        found = weighted(rows[:, columns], idf, sublinear=True)
+        np.testing.assert_allclose(found.toarray(), expected.toarray(), rtol=1e-6)
 
 
 def test_folds_keep_the_share_of_each_label() -> None:

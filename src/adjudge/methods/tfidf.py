@@ -17,7 +17,7 @@ from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.logistic import Chosen, ClassWeight, Rows, choose_c, fit_logistic
 from adjudge.methods.targets import targets_of
 from adjudge.models.linear import probabilities
-from adjudge.models.tfidf import Analyzer, Family, Reading, TfidfClassifier
+from adjudge.models.tfidf import Analyzer, Family, Reading, TfidfClassifier, inverse_frequency, weighted
 
 GRID = (0.3, 1.0, 3.0, 10.0)
 UNSPACED_BELOW = 0.09
@@ -132,7 +132,8 @@ def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_cl
     """Each text's probabilities by a model that was not fitted to it: five stratified folds, fast settings.
 
     Word 1-2-grams (character 1-3-grams in unspaced writing) and C = 10, so a million rows stay possible; for ranking
-    suspected wrong labels, not for reporting accuracy. The n-gram weights are fitted inside each fold too.
+    suspected wrong labels, not for reporting accuracy. The n-grams are counted once; which of them are features, and
+    their weights, is fitted inside each fold.
 
     Args:
         texts: ``[N]``.
@@ -150,15 +151,32 @@ def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_cl
         reading = Reading("word", 1, 2)
     fold = stratified_folds(label_indices, 5)
     probs = np.full((len(cut), n_classes), 1 / n_classes, dtype=np.float32)
+    try:
+        counts = reading.counter().fit_transform(cut)
+    except ValueError:  # no n-gram in any text, so every label stays as likely
+        return probs
     for held_out in np.unique(fold):
         inside, outside = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        fitted = Family.fit(reading, [cut[i] for i in inside], config.min_df, config.max_features)
-        if fitted is None:  # nothing to learn from: every label stays as likely
+        columns = frequent(counts[inside], config.min_df, config.max_features)
+        if not len(columns):
             continue
-        family, features = fitted
+        known, asked = counts[inside][:, columns], counts[outside][:, columns]
+        idf = inverse_frequency(known)
+        features, unseen = (weighted(part, idf, sublinear=reading.sublinear) for part in (known, asked))
         linear = fit_logistic(Rows(features, label_indices[inside]), n_classes, 10.0, tol=1e-3)
-        probs[outside] = probabilities(linear.logits(family.features([cut[i] for i in outside])))
+        probs[outside] = probabilities(linear.logits(unseen))
     return probs
+
+
+def frequent(counts: sparse.csr_matrix, min_df: int, max_features: int | None) -> IntArray:
+    """The columns of counts ``[N, F]`` that `Family.fit` would keep of these rows, in order."""
+    df = np.bincount(counts.indices, minlength=counts.shape[1])
+    columns = np.flatnonzero(df >= min_df)
+    columns = columns if len(columns) else np.flatnonzero(df)
+    if max_features is None or len(columns) <= max_features:
+        return columns
+    total = np.asarray(counts.sum(axis=0)).ravel()[columns]
+    return np.sort(columns[np.argsort(-total)[:max_features]])
 
 
 def stratified_folds(targets: IntArray, n_folds: int) -> IntArray:

@@ -90,22 +90,29 @@ class Family:
                 counts = counter.fit_transform(texts)
             except ValueError:  # scikit-learn's word for an empty vocabulary; the options were checked before
                 continue
-            df = np.bincount(counts.indices, minlength=counts.shape[1])
-            idf = (np.log((1 + len(texts)) / (1 + df)) + 1).astype(np.float32)
-            family = cls(reading, counter.get_feature_names_out().tolist(), idf)
-            return family, family._weighted(counts)
+            family = cls(reading, counter.get_feature_names_out().tolist(), inverse_frequency(counts))
+            return family, weighted(counts, family.idf, sublinear=reading.sublinear)
         return None
 
     def features(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Weighted n-grams ``[N, F]``, float32, each row of Euclidean length 1, or 0 where nothing is known."""
-        return self._weighted(self._counter.transform(texts))
+        return weighted(self._counter.transform(texts), self.idf, sublinear=self.reading.sublinear)
 
-    def _weighted(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        if self.reading.sublinear:
-            counts.data = np.log(counts.data) + np.float32(1)
-        counts.data *= self.idf[counts.indices]
-        weighted: sparse.csr_matrix = normalize(counts, copy=False)
-        return weighted
+
+def inverse_frequency(counts: sparse.csr_matrix) -> F32:
+    """``ln((1 + N) / (1 + df)) + 1`` of every column of counts ``[N, F]``: ``[F]``."""
+    df = np.bincount(counts.indices, minlength=counts.shape[1])
+    idf: F32 = (np.log((1 + counts.shape[0]) / (1 + df)) + 1).astype(np.float32)
+    return idf
+
+
+def weighted(counts: sparse.csr_matrix, idf: F32, *, sublinear: bool) -> sparse.csr_matrix:
+    """Counts ``[N, F]``, changed in place, as rows of Euclidean length 1, or 0 where nothing is counted."""
+    if sublinear:
+        counts.data = np.log(counts.data) + np.float32(1)
+    counts.data *= idf[counts.indices]
+    rows: sparse.csr_matrix = normalize(counts, copy=False)
+    return rows
 
 
 class TfidfClassifier:
