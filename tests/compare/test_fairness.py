@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from runs_builder import LABELS, Rows, Spec, build_run, make_rows
 
-from adjudge.compare.fairness import load_fair
+from adjudge.compare.fairness import config_key, load_fair
 from adjudge.core.errors import DataError
 
 
@@ -137,3 +137,12 @@ def test_rows_without_gold_are_left_out_for_all(tmp_path: Path) -> None:
         table = run.predictions("test").with_columns(gold=pl.Series(split.labels))
         run.write_predictions("test", table)
     assert [len(item.test.gold) for item in load_fair(runs)[0]] == [59, 59]
+
+
+def test_an_option_that_is_not_set_tells_no_runs_apart_since_some_are_older_than_it() -> None:
+    def record(**method: object) -> dict[str, object]:
+        return {"method": "full", "model": {"id": "m"}, "config": {"seed": 0, "method": method}}
+
+    old, new = record(rate=1e-3, head={"kind": "label"}), record(rate=1e-3, head={"kind": "label", "x": None}, y=None)
+    assert config_key(old) == config_key(new)
+    assert config_key(old) != config_key(record(rate=1e-3, head={"kind": "label"}, y=0))

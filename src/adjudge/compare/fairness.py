@@ -188,9 +188,17 @@ def _identity(item: _Complete) -> tuple[str, Any]:
 
 
 def config_key(record: Mapping[str, Any]) -> str:
-    """What makes runs seeds of one another: equal method, model and config, the seed aside."""
+    """What makes runs seeds of one another: equal method, model and config, the seed aside.
+
+    An option that is not set is as good as absent: runs may be older than the option.
+    """
     config = {key: value for key, value in record["config"].items() if key != "seed"}
-    return hash_json([record.get("method"), (record.get("model") or {}).get("id"), config])
+    return hash_json([record.get("method"), (record.get("model") or {}).get("id"), _set_options(config)])
+
+
+def _set_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {key: _set_options(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    return {key: value for key, value in nested.items() if value is not None}
 
 
 def _left_out(run: Run, record: dict[str, Any], reason: str) -> LeftOut:
