@@ -17,8 +17,10 @@ _TOLERANCE = 1e-4
 _CAPS = ("final_logit_softcapping", "logits_soft_cap")
 _FACTORS = ("logit_scale", "lm_head_multiplier")
 _DIVISORS = ("logits_scaling",)
-# Scores of this many entries are made at a time: a megabyte in float32, which stays in a core's cache.
+# Scores of this many entries are made at a time: a megabyte in float32, which stays in a core's cache. A GPU has more
+# units to keep busy.
 _CHUNK_ENTRIES = 1 << 18
+_GPU_CHUNK_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Readout(nn.Module):
 
     def _blocks(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """The words' scores ``[N, words]``, some words at a time, with the first one's id."""
-        step = max(1, _CHUNK_ENTRIES // max(1, len(hidden)))
+        entries = _CHUNK_ENTRIES if hidden.device.type == "cpu" else _GPU_CHUNK_ENTRIES
+        step = max(1, entries // max(1, len(hidden)))
         for start in range(0, len(self.weight), step):
             at = slice(start, start + step)
             products = linear(hidden, self.weight[at], None if self.bias is None else self.bias[at])
