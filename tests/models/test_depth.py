@@ -71,7 +71,7 @@ def test_layers_that_are_not_there_are_refused(layers: int, tmp_path: Path) -> N
 
 def test_layers_that_read_lower_ones_keys_are_refused() -> None:
     config = AutoConfig.for_model("gemma3n_text", num_hidden_layers=4, num_kv_shared_layers=2)
-    with pytest.raises(ConfigError, match="read keys and values of lower ones"):
+    with pytest.raises(ConfigError, match="upper layers read keys and values of lower ones"):
         keep_first_layers(config, 2)
 
 
@@ -84,7 +84,7 @@ def test_lists_that_speak_of_every_layer_are_cut_with_them() -> None:
 @pytest.mark.parametrize("method", ["lora", "bottleneck", "full", "prefix"])
 def test_what_was_trained_is_what_is_loaded(method: str, tmp_path: Path) -> None:
     folder = tiny_model("llama", tmp_path / "base", layers=DEPTH)
-    fitted = fit(method, folder, head={"kind": "label"}, first_layers=KEPT)
+    fitted = fit(method, folder, head={"kind": "label", "after_layer": KEPT})
     assert fitted.facts["model"]["layers"] == KEPT
     fitted.classifier.save(tmp_path / "saved")
     loaded = NeuralClassifier.load(tmp_path / "saved")
@@ -101,7 +101,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Path]:
     base = tiny_model("llama", root / "base", layers=DEPTH)
     saved: dict[Any, Path] = {"base": base}
     for layers in (KEPT, None):
-        fit("lora", base, head={"kind": "label"}, first_layers=layers).classifier.save(root / f"{layers}")
+        fit("lora", base, head={"kind": "label", "after_layer": layers}).classifier.save(root / f"{layers}")
         saved[layers] = root / f"{layers}"
     return saved
 
@@ -125,7 +125,7 @@ def test_an_adapter_alone_cannot_say_so_and_depths_do_not_mix(runs: dict[Any, Pa
 
 def test_planning_counts_these_layers_alone(runs: dict[Any, Path]) -> None:
     for layers in (KEPT, None):
-        options = METHODS.load("lora").config(model=str(runs["base"]), first_layers=layers)
+        options = METHODS.load("lora").config(model=str(runs["base"]), head={"kind": "label", "after_layer": layers})
         foreseen = adapted(options, 3, "float32")
         real = NeuralClassifier.load(runs[layers]).network.engine.trunk
         assert foreseen.config.num_hidden_layers == (layers or DEPTH)

@@ -100,7 +100,7 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
     loss = options.training.loss if hasattr(options, "training") else None
     if loss is not None:
         set_dropout(config, loss.dropout, loss.attention_dropout)
-    keep_first_layers(config, getattr(options, "first_layers", None))
+    keep_first_layers(config, getattr(getattr(options, "head", None), "after_layer", None))
     adapt, notes = _adaptation(options)
 
     def apply(trunk: nn.Module) -> None:

@@ -50,7 +50,6 @@ class AdaptedConfig(MethodConfig):
     """Options of every method on a network; each adds its own."""
 
     model: str = Field("smollm2-135m", description="an encoder or a causal model: short name, folder or hub id")
-    first_layers: int | None = Field(None, ge=1, description="run only the model's first so many layers; default: all")
     attention: Attention = Field(
         "auto", description="flash: FlashAttention-2, on GPUs; bidirectional: a causal model sees the whole prompt"
     )
@@ -152,7 +151,7 @@ def _load(config: AdaptedConfig) -> Pretrained:
         config.model,
         dropout=loss.dropout,
         attention_dropout=loss.attention_dropout,
-        first_layers=config.first_layers,
+        first_layers=config.head.after_layer,
     )
 
 

@@ -56,6 +56,9 @@ class HeadConfig(StrictModel):
     train_label_rows: bool = Field(False, description="whether the label words' rows learn too")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the pooled state, score head only")
     bias: bool = Field(True, description="whether the score layer adds a constant to each label")
+    after_layer: int | None = Field(
+        None, ge=1, description="read the states behind this layer, and run none above it; default: the last"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -27,12 +27,14 @@ def keep_first_layers(config: Any, layers: int | None) -> int | None:
         return None
     depth = int(config.num_hidden_layers)
     if not 1 <= layers <= depth:
-        raise ConfigError(f"first_layers: got {layers}; this model has {depth} layers, so allowed are 1 to {depth}")
+        raise ConfigError(
+            f"head.after_layer: got {layers}; this model has {depth} layers, so allowed are 1 to {depth}"
+        )
     if layers == depth:
         return None
     if getattr(config, "num_kv_shared_layers", None):
         raise ConfigError(
-            f"first_layers: upper layers of models of type {config.model_type!r} read keys and values of lower ones; "
+            f"head.after_layer: in models of type {config.model_type!r} upper layers read keys and values of lower ones; "
             "leave it out"
         )
     for name, value in config.to_dict().items():
