@@ -34,8 +34,8 @@ def keep_first_layers(config: Any, layers: int | None) -> int | None:
         return None
     if getattr(config, "num_kv_shared_layers", None):
         raise ConfigError(
-            f"head.after_layer: in models of type {config.model_type!r} upper layers read keys and values of lower ones; "
-            "leave it out"
+            f"head.after_layer: in models of type {config.model_type!r} upper layers read keys and values of lower "
+            "ones; leave it out"
         )
     for name, value in config.to_dict().items():
         if isinstance(value, list) and len(value) == depth and "layer" in name:
