@@ -5,7 +5,7 @@
 Every seed is `adjudge run` in a process of its own: it imports, checks the data, trains until the recipe's
 `target_accuracy` is reached on validation, and evaluates once on test. Reported for every seed: seconds until training
 stopped, seconds until everything was written, validation and test accuracy; then median and worst, and whether each
-seed lies above 0.9262, LLaMA3-8B's published figure. With the recipe as it is, about 5 minutes a seed on two cores.
+seed lies above 0.9262, LLaMA3-8B's published figure. With the recipe as it is, 7 minutes a seed on two cores.
 """
 
 from __future__ import annotations

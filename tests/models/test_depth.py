@@ -94,6 +94,16 @@ def test_what_was_trained_is_what_is_loaded(method: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(loaded.predict_logits(VALIDATION.texts), expected)
 
 
+def test_a_head_that_writes_reads_behind_that_layer_too(tmp_path: Path) -> None:
+    folder = tiny_model("llama", tmp_path / "base", layers=DEPTH)
+    fitted = fit("lora", folder, head={"kind": "generate", "after_layer": KEPT}).classifier
+    fitted.save(tmp_path / "saved")
+    loaded = NeuralClassifier.load(tmp_path / "saved")
+    assert loaded.network.engine.trunk.config.num_hidden_layers == KEPT
+    assert isinstance(fitted, NeuralClassifier)
+    assert loaded.replies(VALIDATION.texts) == fitted.replies(VALIDATION.texts) is not None
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Path]:
     """One base model, and LoRA classifiers on its first layers and on all of them."""
