@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.screen import print_json, print_table, results
+from adjudge.cli.shared.screen import print_json, print_table, results
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:

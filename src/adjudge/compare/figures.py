@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from adjudge.compare.charts.forest import ForestRow, Guide, forest
-from adjudge.compare.charts.pareto import ParetoPoint, pareto
-from adjudge.compare.charts.svg import linear_axis, log_axis, score_axis
 from adjudge.compare.choice import METRIC_NAMES, points, signed_points
 from adjudge.compare.costs import COSTS, cost_named
 from adjudge.compare.results import Comparison, Group
+from adjudge.render.charts.forest import ForestRow, Guide, forest
+from adjudge.render.charts.pareto import ParetoPoint, pareto
+from adjudge.render.charts.svg import linear_axis, log_axis, score_axis
 
 WIDEST = 0.15
 """Methods shown to lose more than this leave the chart with an arrow: they must not squeeze the rest."""
