@@ -111,9 +111,9 @@ def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOp
     phrase = cost_named(options.cost).phrase
     ratio = ratio_phrase(cost_of(group, options.cost), cost_of(reference, options.cost), phrase)
     whose = f"its test {deciding.title}" if group.of_method else f"this run's test {deciding.title}"
-    theirs = f"that of {reference.label}" if reference.of_method else f"that of this run of {reference.label}"
+    theirs = reference.label if reference.of_method else f"this run of {reference.label}"
     if test.lower_bound > 0:
-        claim = f"{whose} is better than {theirs}, the best on validation"
+        claim = f"{whose} is better than that of {theirs}, the best on validation"
     else:
         claim = f"{whose} is within {deciding.amount(options.margin)} of {theirs}, the best on validation"
     return f"Choose {group.label}: {claim} ({difference_text(test, options)}), {ratio}.{_of_runs(group, reference)}"
