@@ -1,9 +1,8 @@
-"""The module graph: layers import as the table of ARCHITECTURE.md says, nothing imports in a circle, names are unique."""
+"""The module graph: layers import as ARCHITECTURE.md says, nothing imports in a circle, names are unique."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path

@@ -306,9 +306,7 @@ def test_a_complete_run_on_other_rows_is_neither_skipped_nor_overwritten(recipe_
     (outcome,) = run_recipe(loaded, runs=tmp_path / "runs")
     before = (outcome.folder / "run.json").read_bytes()
     real = load.load_splits  # a source without a file hash (a hub, a database) that has changed meanwhile
-    monkeypatch.setattr(
-        load, "load_splits", lambda *a, **k: (s := real(*a, **k)) | {"test": s["test"].take(range(5))}
-    )
+    monkeypatch.setattr(load, "load_splits", lambda *a, **k: (s := real(*a, **k)) | {"test": s["test"].take(range(5))})
     (again,) = run_recipe(loaded, runs=tmp_path / "runs")
     assert again.status == "failed"
     assert "other rows in test" in again.error
