@@ -191,6 +191,8 @@ def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:
     record["model"] = facts.pop("model", record["model"])
     record["template"] = facts.pop("template", None)
     record["labels_used"] = dict(fitted.labels_used)
+    if METHODS.load(record["method"]).deterministic:
+        facts["deterministic"] = True
     record["facts"] = facts
 
 

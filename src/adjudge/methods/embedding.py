@@ -127,4 +127,4 @@ def pooled_states(classifier: NeuralClassifier, pooling: Pooling, texts: Sequenc
     return network.read(encoded, lambda states: pool(states, pooling), width, setting.progress, "states")
 
 
-METHOD = Method("embedding", EmbeddingConfig, fit)
+METHOD = Method("embedding", EmbeddingConfig, fit, deterministic=True)

@@ -39,4 +39,4 @@ def fit(train: Split, validation: Split, config: MajorityConfig, setting: Settin
     )
 
 
-METHOD = Method("majority", MajorityConfig, fit)
+METHOD = Method("majority", MajorityConfig, fit, deterministic=True)

@@ -149,8 +149,10 @@ class Method(Generic[C]):
         name: as in recipes.
         config: the class of its options.
         fit: ``fit(train, validation, config, setting)``. There is no parameter for test data.
+        deterministic: another seed gives the same answers.
     """
 
     name: str
     config: type[C]
     fit: Fit[C]
+    deterministic: bool = False

@@ -189,4 +189,4 @@ def stratified_folds(targets: IntArray, n_folds: int) -> IntArray:
     return fold
 
 
-METHOD: Method[Any] = Method("tfidf", TfidfConfig, fit)
+METHOD: Method[Any] = Method("tfidf", TfidfConfig, fit, deterministic=True)
