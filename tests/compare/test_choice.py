@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from adjudge.compare.choice import better_on_test, choose, reference_of, round_rows
+from adjudge.compare.choice import better_on_test, choose, hopeless, reference_of, round_rows
 from adjudge.compare.deciding import DECIDING, DecidingMetric
 from adjudge.compare.groups import spread
 from adjudge.compare.results import CompareOptions, Group, PairedTest
@@ -147,10 +147,18 @@ def test_a_constant_answer_that_something_is_better_than_is_never_the_choice() -
     assert decide([floor])[0] == "majority"
     choice, sentence = choose([BEST, floor[0]], BEST, [floor[1]], 2000, CompareOptions(), {"majority"})
     assert choice == "lora"
-    assert "majority, cheaper, gives every text one answer, and something is shown to be better" in sentence
+    assert "majority, cheaper, gives every text one answer and is worse than something else" in sentence
     lost = (group("tfidf", 0.8, 1.0), paired("tfidf", -0.1, 0.02))
     groups, tests = [BEST, floor[0], lost[0]], [floor[1], lost[1]]
     assert choose(groups, BEST, tests, 2000, CompareOptions(), {"majority"})[0] == "lora"
+
+
+def test_constant_answers_that_validation_puts_below_the_margin_are_no_candidates() -> None:
+    groups = [BEST, group("low", 0.5, 1.0), replace(group("floor", 0.5, 1.0), constant=True)]
+    assert hopeless(BEST, groups, CompareOptions()) == {"floor"}
+    near = replace(group("floor", 0.925, 1.0), constant=True)
+    assert hopeless(BEST, [BEST, near], CompareOptions()) == frozenset()
+    assert hopeless(replace(BEST, constant=True), groups[:2], CompareOptions()) == frozenset()
 
 
 def test_what_is_shown_to_be_better_on_test_is_named_to_be_confirmed() -> None:
