@@ -153,6 +153,6 @@ def test_labels_with_few_rows_vary_from_draw_to_draw_as_they_do_from_sample_to_s
         first, second = count_values(gold, [sample(), sample()], labels, "macro_f1", resamples=60, seed=trial)
         differences.append(first.observed - second.observed)
         spreads.append((first.lost - second.lost)[-1].std())
-    # Of 120 differences the standard deviation is known to 6.5%; with equal shapes it is 1.38 and 1.12 times the draws'.
+    # The standard deviation of 120 is known to 6.5%; with equal shapes it is 1.38 and 1.12 times the draws'.
     assert np.mean(spreads) == pytest.approx(np.std(differences), rel=0.2)
     assert np.mean(spreads) > 0.9 * np.std(differences)
