@@ -1,4 +1,4 @@
-"""Pages: shared templates below those of a package, everything from data escaped, files written whole or not at all."""
+"""Pages: shared templates under those of a package, all data escaped, files written whole or not at all."""
 
 from __future__ import annotations
 
