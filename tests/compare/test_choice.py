@@ -6,14 +6,14 @@ import pytest
 
 from adjudge.compare.choice import choose, points, reference_of, round_rows, signed_points
 from adjudge.compare.groups import spread
-from adjudge.compare.results import CompareOptions, Group, PairedTest
+from adjudge.compare.results import CompareOptions, MethodGroup, PairedTest
 
 COST = "prediction_seconds_per_1000_rows"
 
 
-def group(label: str, validation: float, seconds: float | None) -> Group:
+def group(label: str, validation: float, seconds: float | None) -> MethodGroup:
     scores = {"macro_f1": spread([validation]), "accuracy": spread([validation])}
-    return Group(label, label, None, (label,), (0,), scores, scores, {}, {COST: seconds}, {}, 0.0, False)
+    return MethodGroup(label, label, None, (label,), (0,), scores, scores, {}, {COST: seconds}, {}, 0.0, False)
 
 
 def paired(label: str, difference: float, half: float, rows_needed: int | None = None) -> PairedTest:
@@ -25,7 +25,7 @@ def paired(label: str, difference: float, half: float, rows_needed: int | None =
 BEST = group("lora", 0.93, 20.0)
 
 
-def decide(others: list[tuple[Group, PairedTest]], reference: Group = BEST) -> tuple[str | None, str]:
+def decide(others: list[tuple[MethodGroup, PairedTest]], reference: MethodGroup = BEST) -> tuple[str | None, str]:
     groups = [reference, *(one for one, _ in others)]
     return choose(groups, reference, [test for _, test in others], 2000, CompareOptions())
 

@@ -130,12 +130,12 @@ def test_a_model_that_nobody_knows_is_an_error(recipe_file) -> None:
 
 
 def test_four_bits_are_counted_on_a_gpu_alone(recipe_file) -> None:
-    from adjudge.foresee.dry_model import adapted
+    from adjudge.foresee.dry_model import dry_model
 
     options = load_recipe(
         recipe_file(methods=[{"kind": "qlora", "model": "meta-llama/Llama-3.1-8B"}])
     ).methods[0].options  # fmt: skip
-    found = adapted(options, 3, "float32")
+    found = dry_model(options, 3, "float32")
     assert found.weight_bytes(on_gpu=False) == pytest.approx(4 * 8.05e9, rel=0.01)
     # 6.98 billion weights in 4.127 bits; two tables of the vocabulary in 32.
     assert found.weight_bytes(on_gpu=True) == pytest.approx(6.98e9 * 4.127 / 8 + 2 * 0.525e9 * 4 + 0.084e9, rel=0.02)
