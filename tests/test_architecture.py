@@ -52,6 +52,14 @@ def test_the_table_holds_every_layer_and_names_no_other() -> None:
     assert set().union(*table.values()) <= set(table)
 
 
+def test_the_document_is_short_and_names_files_that_are_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", text)) - {"tests/test_architecture.py"}
+    assert len(named) > 15
+    assert [name for name in sorted(named) if not (SOURCE / name).is_file()] == []
+    assert len(text.splitlines()) < 200
+
+
 def test_every_layer_imports_only_what_the_table_allows() -> None:
     table = layer_table()
     wrong = []
