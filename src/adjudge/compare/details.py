@@ -11,7 +11,7 @@ from markupsafe import Markup
 from scipy.special import expit
 
 from adjudge.compare.fairness import LoadedRun
-from adjudge.compare.results import Group
+from adjudge.compare.results import MethodGroup
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.calibration import reliability, softmax
 from adjudge.evaluate.intervals import wilson_interval
@@ -73,7 +73,7 @@ class Details:
         facts: name -> value, as text.
     """
 
-    group: Group
+    group: MethodGroup
     confusion: list[list[int]] | None
     confused: list[tuple[str, str, int, float]] | None
     per_class: Mapping[str, Mapping[str, float]]
@@ -85,7 +85,7 @@ class Details:
     facts: Mapping[str, str]
 
 
-def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
+def details_of(group: MethodGroup, members: Sequence[LoadedRun]) -> Details:
     """Recompute what the report shows of one method from the run folders of its seeds."""
     labels = members[0].labels
     gold = np.concatenate([m.test.gold for m in members])
@@ -225,7 +225,7 @@ def _scorings(value: Any) -> tuple[list[str], list[list[str]]] | None:
     return ["scoring", *headers], [[name, *(_fact(row.get(h)) or "–" for h in headers)] for name, row in rows.items()]
 
 
-def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
+def _facts(group: MethodGroup, members: Sequence[LoadedRun]) -> dict[str, str]:
     record = members[0].record
     model = record.get("model") or {}
     template = record.get("template") or {}
