@@ -1,0 +1,234 @@
+"""The small changes that a test should notice, found in the syntax tree of a module."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 90
+# What they say is for people or for a debugger: no behaviour that a test should hold.
+_KEYWORDS_THAT_SAY = {"description", "help", "stacklevel", "strict"}
+_CALLS_THAT_SAY = {"warn", "note"}
+
+_SWAPPED: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
+    ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
+    ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,), ast.And: (ast.Or,), ast.Or: (ast.And,),
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,),
+    ast.FloorDiv: (ast.Div,), ast.Mod: (ast.Mult,), ast.Pow: (ast.Mult,), ast.BitAnd: (ast.BitOr,),
+    ast.BitOr: (ast.BitAnd,), ast.LShift: (ast.RShift,), ast.RShift: (ast.LShift,),
+    ast.USub: (ast.UAdd,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a module.
+
+    Attributes:
+        name: the function and what became of what; it stays the same when lines move.
+        lines: first and last line of the changed statement, of a compound statement that of its head; None outside
+            of functions, where code runs when the module is imported.
+        apply: changes the tree that the mutant was found in.
+    """
+
+    name: str
+    lines: tuple[int, int] | None
+    apply: Callable[[], None]
+
+
+def find_mutants(tree: ast.Module) -> list[Mutant]:
+    """Every mutant of a module, in the order of its text."""
+    return list(_named(_Walk().of(tree)))
+
+
+@dataclass
+class _Change:
+    owner: ast.AST
+    field: str
+    index: int | None
+    new: ast.AST
+
+    def __call__(self) -> None:
+        ast.copy_location(self.new, self.old)
+        if self.index is None:
+            setattr(self.owner, self.field, self.new)
+        else:
+            getattr(self.owner, self.field)[self.index] = self.new
+
+    @property
+    def old(self) -> Any:
+        held = getattr(self.owner, self.field)
+        return held if self.index is None else held[self.index]
+
+
+@dataclass
+class _Found:
+    where: str
+    lines: tuple[int, int] | None
+    described: str
+    change: _Change
+
+
+def _named(all_found: Iterator[_Found]) -> Iterator[Mutant]:
+    seen: Counter[str] = Counter()
+    for one in all_found:
+        name = f"{one.where}: {one.described}"
+        seen[name] += 1
+        yield Mutant(name if seen[name] == 1 else f"{name} ({seen[name]})", one.lines, one.change)
+
+
+class _Walk:
+    """Goes through a tree and keeps the function, the statement and the expression around each node."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.functions = 0
+        self.statement: ast.stmt | None = None
+        self.around: list[ast.expr] = []
+
+    def of(self, node: ast.AST) -> Iterator[_Found]:
+        for field, value in ast.iter_fields(node):
+            if _is_unseen(node, field):
+                continue
+            for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                if isinstance(child, ast.AST):
+                    yield from self._child(node, field, index, child)
+
+    def _child(self, owner: ast.AST, field: str, index: int | None, child: ast.AST) -> Iterator[_Found]:
+        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        before, around = self.statement, list(self.around)
+        if isinstance(child, ast.stmt):
+            self.statement, self.around = child, []
+        if not (named or _is_docstring(owner, field, index, child)):
+            for new in _replacements(owner, field, child):
+                yield self._found(_Change(owner, field, index, new))
+        if named:
+            self.names.append(child.name)
+        self.functions += is_function
+        if isinstance(child, ast.expr):
+            self.around.append(child)
+        if not _is_docstring(owner, field, index, child):
+            yield from self.of(child)
+        self.functions -= is_function
+        if named:
+            self.names.pop()
+        self.statement, self.around = before, around
+
+    def _found(self, change: _Change) -> _Found:
+        shown = change.old
+        if self.around and not isinstance(shown, ast.stmt) and len(ast.unparse(self.around[-1])) <= SHOWN:
+            shown = self.around[-1]
+        old, described = change.old, _short(shown)
+        if isinstance(change.new, ast.Pass):
+            described = f"without `{described}`"
+        else:
+            change()
+            described = f"`{described}` → `{_short(shown if shown is not old else change.new)}`"
+            if change.index is None:
+                setattr(change.owner, change.field, old)
+            else:
+                getattr(change.owner, change.field)[change.index] = old
+        return _Found(".".join(self.names) or "(module)", self._lines(), described, change)
+
+    def _lines(self) -> tuple[int, int] | None:
+        if not self.functions or self.statement is None:
+            return None
+        body = getattr(self.statement, "body", None)
+        last = body[0].lineno - 1 if body else self.statement.end_lineno or self.statement.lineno
+        return self.statement.lineno, max(self.statement.lineno, last)
+
+
+def _short(node: ast.AST) -> str:
+    text = " ".join(ast.unparse(node).split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _is_unseen(node: ast.AST, field: str) -> bool:
+    """Parts that no test of behaviour should hold: types, and the words of messages."""
+    if field in ("annotation", "returns", "decorator_list", "bases", "type_params"):
+        return True
+    if isinstance(node, ast.JoinedStr):
+        return True
+    if isinstance(node, ast.Raise):
+        return field in ("exc", "cause")
+    if isinstance(node, ast.keyword):
+        return node.arg in _KEYWORDS_THAT_SAY
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        return field != "func" and (name in _CALLS_THAT_SAY or name.endswith(("Error", "Warning")))
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _is_docstring(owner: ast.AST, field: str, index: int | None, child: ast.AST) -> bool:
+    del owner
+    is_text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and isinstance(child.value.value, str)
+    return is_text and field == "body" and index is not None
+
+
+def _replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
+    """What a node is replaced by, one change at a time."""
+    if isinstance(node, ast.stmt):
+        yield from _statements(node)
+    elif isinstance(node, ast.Constant):
+        yield from _constants(node)
+    elif isinstance(node, ast.Compare):
+        for i, operator in enumerate(node.ops):
+            for other in _SWAPPED[type(operator)]:
+                yield ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1 :]], node.comparators)
+    elif isinstance(node, ast.BoolOp):
+        yield ast.BoolOp(_SWAPPED[type(node.op)][0](), node.values)
+        for i in range(len(node.values)):
+            rest = node.values[:i] + node.values[i + 1 :]
+            yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+    elif isinstance(node, ast.BinOp):
+        for other in _SWAPPED.get(type(node.op), ()):
+            yield ast.BinOp(node.left, other(), node.right)
+    elif isinstance(node, ast.UnaryOp):
+        if isinstance(node.op, ast.Not):
+            yield node.operand
+        elif type(node.op) in _SWAPPED:
+            yield ast.UnaryOp(_SWAPPED[type(node.op)][0](), node.operand)
+    elif isinstance(node, ast.IfExp):
+        yield from (node.body, node.orelse)
+    if isinstance(node, ast.expr):
+        yield from _by_place(owner, field, node)
+
+
+def _by_place(owner: ast.AST, field: str, node: ast.expr) -> Iterator[ast.AST]:
+    """Changes of what stands at a certain place: conditions, values of a dictionary, filters of a comprehension."""
+    if isinstance(owner, ast.If | ast.While) and field == "test" and isinstance(node, ast.Name | ast.Call | ast.Attribute):
+        yield ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+    if isinstance(owner, ast.comprehension) and field == "ifs":
+        yield ast.Constant(value=True)
+    if isinstance(owner, ast.Dict) and field == "values" and not isinstance(node, ast.Constant):
+        yield ast.Constant(value=None)
+
+
+def _statements(node: ast.stmt) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Return) and node.value is not None:
+        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            yield ast.Return(ast.Constant(value=None))
+    elif isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Delete | ast.Break | ast.Continue):
+        yield ast.Pass()
+    elif isinstance(node, ast.Assign) and all(isinstance(one, ast.Attribute | ast.Subscript) for one in node.targets):
+        yield ast.Pass()
+
+
+def _constants(node: ast.Constant) -> Iterator[ast.AST]:
+    value = node.value
+    if isinstance(value, bool):
+        yield ast.Constant(value=not value)
+    elif isinstance(value, str):
+        yield ast.Constant(value=f"{value}~")
+    elif isinstance(value, int):
+        yield ast.Constant(value=value + 1)
+    elif isinstance(value, float):
+        yield ast.Constant(value=(1 + value) / 2 if 0 < value < 1 else value + 1)

@@ -1,0 +1,229 @@
+"""Runs the tests of a module against its mutants: each in a forked process, whose import gives the mutant instead."""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import pytest
+
+from tests.mutation.mutants import Mutant, find_mutants
+
+# Imported once, so that a forked process need not. None of ours: what a mutant is imported by must be imported anew.
+LIBRARIES = ("hypothesis", "peft", "polars", "pyarrow.parquet", "pydantic", "scipy.stats", "sklearn.linear_model",
+             "torch", "transformers", "yaml")  # fmt: skip
+LEAST_TIMEOUT_SECONDS = 30.0
+TIMEOUT_FACTOR = 20.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module and the tests that are to protect it.
+
+    Attributes:
+        module: its dotted name.
+        file: its source.
+        tests: files or folders of tests.
+    """
+
+    module: str
+    file: Path
+    tests: tuple[str, ...]
+
+    def mutants(self) -> list[Mutant]:
+        """Its mutants, each of a tree of its own, so that one can be applied without the others."""
+        return find_mutants(ast.parse(self.file.read_bytes()))
+
+
+@dataclass
+class Coverage:
+    """Which test runs which lines of a module, and how long it takes.
+
+    Attributes:
+        seconds: test → duration.
+        lines: line → the tests that run it.
+        shared: lines that run while a test is set up; what that builds may be shared by all of them.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[int, list[str]] = field(default_factory=dict)
+    shared: list[int] = field(default_factory=list)
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests that could notice a mutant, the fast ones first."""
+        span = None if mutant.lines is None else range(mutant.lines[0], mutant.lines[1] + 1)
+        if span is None or not set(span).isdisjoint(self.shared):
+            chosen = set(self.seconds)
+        else:
+            chosen = {test for line in span for test in self.lines.get(line, ())}
+        return sorted(chosen, key=lambda test: (self.seconds[test], test))
+
+
+class TestsFailError(Exception):
+    """The tests of a module fail although nothing was changed."""
+
+
+def import_libraries() -> None:
+    """Import what every forked process needs."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def measure(target: Target) -> Coverage:
+    """Run the tests of a module unchanged.
+
+    Raises:
+        TestsFailError: they fail, or there are none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "coverage.json"
+
+        def work() -> int:
+            tracer = _Tracer(str(target.file.resolve()))
+            status = _run_tests(target, tracer)
+            report.write_text(json.dumps(tracer.report()), encoding="utf-8")
+            return status
+
+        if _in_fork(work):
+            raise TestsFailError(f"{target.module}: its tests fail without any change: pytest {' '.join(target.tests)}")
+        found = json.loads(report.read_text(encoding="utf-8"))
+    return Coverage(found["seconds"], {int(line): tests for line, tests in found["lines"].items()}, found["shared"])
+
+
+def survives(target: Target, number: int, tests: Sequence[str], coverage: Coverage) -> bool:
+    """Whether all the tests pass with the mutant of that number."""
+    if not tests:
+        return True
+    timeout = max(LEAST_TIMEOUT_SECONDS, TIMEOUT_FACTOR * max(coverage.seconds[test] for test in tests))
+
+    def work() -> int:
+        tree = ast.parse(target.file.read_bytes())
+        find_mutants(tree)[number].apply()
+        sys.meta_path.insert(0, _Finder(target, compile(ast.fix_missing_locations(tree), target.file, "exec")))
+        return _run_tests(target, _Chosen(tests), f"--timeout={timeout:.0f}", "-x")
+
+    return _in_fork(work) == 0
+
+
+def _run_tests(target: Target, plugin: object, *options: str) -> int:
+    from hypothesis import Phase, settings
+
+    # A counterexample is enough; the smallest one takes much longer.
+    settings.register_profile(
+        "mutation", database=None, derandomize=True, deadline=None, phases=(Phase.explicit, Phase.generate)
+    )
+    words = ["-q", "-m", "not slow", "--hypothesis-profile=mutation", *options, *target.tests]
+    return int(pytest.main(words, plugins=[plugin]))
+
+
+def _in_fork(work: Callable[[], int]) -> int:
+    """The exit status of some work in a process of its own, whose output nobody sees."""
+    sys.stdout.flush()
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                os.dup2(nothing, stream)
+            status = work()
+        finally:
+            os._exit(status)
+    try:
+        return os.waitpid(process, 0)[1]
+    except KeyboardInterrupt:
+        os.waitpid(process, 0)  # it was interrupted as well
+        raise
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, target: Target, code: CodeType) -> None:
+        self.target, self.code = target, code
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+        if name != self.target.module:
+            return None
+        return importlib.util.spec_from_file_location(
+            name, self.target.file, loader=_Loader(name, str(self.target.file), self.code)
+        )
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
+        super().__init__(name, path)
+        self.code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.code
+
+
+class _Chosen:
+    """Runs the given tests only, in their order as far as modules allow (what a module shares is built once)."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.place = {test: i for i, test in enumerate(tests)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        chosen = [item for item in items if item.nodeid in self.place]
+        first: dict[Path, int] = defaultdict(lambda: len(self.place))
+        for item in chosen:
+            first[item.path] = min(first[item.path], self.place[item.nodeid])
+        items[:] = sorted(chosen, key=lambda item: (first[item.path], self.place[item.nodeid]))
+
+
+class _Tracer:
+    """Notes which test runs which lines of a file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.hit: set[int] = set()
+        self.shared: set[int] = set()
+        self.by_line: dict[int, list[str]] = defaultdict(list)
+        self.seconds: dict[str, float] = {}
+
+    def report(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "lines": self.by_line, "shared": sorted(self.shared)}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
+        with self._tracing():
+            yield
+        self.shared |= self.hit
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        began = time.perf_counter()
+        with self._tracing():
+            yield
+        self.seconds[item.nodeid] = time.perf_counter() - began
+        for line in self.hit:
+            self.by_line[line].append(item.nodeid)
+
+    @contextmanager
+    def _tracing(self) -> Iterator[None]:
+        self.hit = set()
+        sys.settrace(self._enter)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._step if frame.f_code.co_filename == self.file else None
+
+    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
+        self.hit.add(frame.f_lineno)
+        return self._step
