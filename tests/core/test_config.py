@@ -135,9 +135,7 @@ def test_aliases_that_stand_for_billions_of_values_are_refused_before_they_are_e
     constructed: list[object] = []
     monkeypatch.setattr(_Loader, "construct_document", lambda self, node: constructed.append(node))
     (tmp_path / "a.yaml").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(
-        ConfigError, match=r"a\.yaml, line \d+: .*aliases repeat more than 10,000 values; write them out"
-    ):
+    with pytest.raises(ConfigError, match=r"a\.yaml, line \d+: .*aliases repeat more than 10,000 values"):
         read_yaml(tmp_path / "a.yaml")
     assert not constructed
 

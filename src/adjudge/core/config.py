@@ -41,7 +41,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node as PyYAML does; count what it stands for."""
-        mark, is_alias = self.peek_event().start_mark, self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
         if self._depth > MOST_NESTED:
             raise yaml.MarkedYAMLError(problem=f"nested more than {MOST_NESTED} deep", problem_mark=mark)
         before, self._depth = self._values, self._depth + 1
