@@ -1,8 +1,8 @@
 """Mutation testing of the modules in modules.yaml: ``make mutants``, or ``python -m tests.mutation --help``.
 
-Every mutant is a module with one small change. A mutant that the tests let pass is a hole in the tests, or it is accepted
-in modules.yaml with a reason. Results are kept in .mutants/, so that an interrupted run goes on where it was: a killed
-mutant counts until its module changes, a survivor until its module or its tests do.
+Every mutant is a module with one small change. A mutant that the tests let pass is a hole in the tests, or it is
+accepted in modules.yaml with a reason. Results are kept in .mutants/, so that an interrupted run goes on where it was:
+a killed mutant counts until its module changes, a survivor until its module or its tests do.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import argparse
 import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adjudge.core.config import read_yaml
-from tests.mutation.runner import Target, TestsFailError, import_libraries, measure, survives
+from tests.mutation.runner import Target, UnchangedFailError, import_libraries, measure, survives
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "adjudge"
@@ -120,7 +119,7 @@ def _summarise(module: Module, names: Sequence[str], results: Results) -> bool:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(line, flush=True)  # noqa: T201 - a command
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -139,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> int:
     import_libraries()
     try:
         clean = [check(module, chosen.limit) for module in modules]
-    except TestsFailError as error:
+    except UnchangedFailError as error:
         _say(str(error))
         return 1
     return 0 if all(clean) else 1

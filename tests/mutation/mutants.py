@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,15 +13,16 @@ SHOWN = 90
 _KEYWORDS_THAT_SAY = {"description", "help", "stacklevel", "strict"}
 _CALLS_THAT_SAY = {"warn", "note"}
 
-_SWAPPED: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
+_SWAPPED: dict[type[ast.AST], tuple[type[Any], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
     ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
     ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,), ast.And: (ast.Or,), ast.Or: (ast.And,),
     ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,),
     ast.FloorDiv: (ast.Div,), ast.Mod: (ast.Mult,), ast.Pow: (ast.Mult,), ast.BitAnd: (ast.BitOr,),
     ast.BitOr: (ast.BitAnd,), ast.LShift: (ast.RShift,), ast.RShift: (ast.LShift,),
-    ast.USub: (ast.UAdd,),
 }  # fmt: skip
+_PLAIN = (ast.Name, ast.Call, ast.Attribute)
+"""Conditions that no other change turns into their opposite."""
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,23 @@ class _Walk:
                     yield from self._child(node, field, index, child)
 
     def _child(self, owner: ast.AST, field: str, index: int | None, child: ast.AST) -> Iterator[_Found]:
-        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        name = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
         is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
         before, around = self.statement, list(self.around)
         if isinstance(child, ast.stmt):
             self.statement, self.around = child, []
-        if not (named or _is_docstring(owner, field, index, child)):
+        if not (name or _is_docstring(field, index, child)):
             for new in _replacements(owner, field, child):
                 yield self._found(_Change(owner, field, index, new))
-        if named:
-            self.names.append(child.name)
+        if name:
+            self.names.append(name)
         self.functions += is_function
         if isinstance(child, ast.expr):
             self.around.append(child)
-        if not _is_docstring(owner, field, index, child):
+        if not _is_docstring(field, index, child):
             yield from self.of(child)
         self.functions -= is_function
-        if named:
+        if name:
             self.names.pop()
         self.statement, self.around = before, around
 
@@ -167,68 +167,79 @@ def _is_unseen(node: ast.AST, field: str) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom)
 
 
-def _is_docstring(owner: ast.AST, field: str, index: int | None, child: ast.AST) -> bool:
-    del owner
-    is_text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and isinstance(child.value.value, str)
-    return is_text and field == "body" and index is not None
+def _is_docstring(field: str, index: int | None, child: ast.AST) -> bool:
+    if field != "body" or index is None or not isinstance(child, ast.Expr):
+        return False
+    return isinstance(child.value, ast.Constant) and isinstance(child.value.value, str)
+
+
+def _compare(node: ast.Compare) -> Iterator[ast.AST]:
+    for i, operator in enumerate(node.ops):
+        for other in _SWAPPED[type(operator)]:
+            yield ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1 :]], node.comparators)
+
+
+def _boolean(node: ast.BoolOp) -> Iterator[ast.AST]:
+    yield ast.BoolOp(_SWAPPED[type(node.op)][0](), node.values)
+    for i in range(len(node.values)):
+        rest = node.values[:i] + node.values[i + 1 :]
+        yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+
+
+def _arithmetic(node: ast.BinOp) -> Iterator[ast.AST]:
+    for other in _SWAPPED.get(type(node.op), ()):
+        yield ast.BinOp(node.left, other(), node.right)
+
+
+def _unary(node: ast.UnaryOp) -> Iterator[ast.AST]:
+    if isinstance(node.op, ast.Not | ast.USub):
+        yield node.operand
+
+
+def _either(node: ast.IfExp) -> Iterator[ast.AST]:
+    yield from (node.body, node.orelse)
+
+
+def _constant(node: ast.Constant) -> Iterator[ast.AST]:
+    value = node.value
+    if isinstance(value, bool):
+        yield ast.Constant(not value)
+    elif isinstance(value, str):
+        yield ast.Constant(f"{value}~")
+    elif isinstance(value, int):
+        yield ast.Constant(value + 1)
+    elif isinstance(value, float):
+        yield ast.Constant((1 + value) / 2 if 0 < value < 1 else value + 1)
+
+
+def _returned(node: ast.Return) -> Iterator[ast.AST]:
+    if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        yield ast.Return(ast.Constant(None))
+
+
+def _left_out(node: ast.stmt) -> Iterator[ast.AST]:
+    yield ast.Pass()
+
+
+def _assigned(node: ast.Assign) -> Iterator[ast.AST]:
+    if all(isinstance(target, ast.Attribute | ast.Subscript) for target in node.targets):
+        yield ast.Pass()
+
+
+_CHANGES: dict[type[ast.AST], Callable[[Any], Iterator[ast.AST]]] = {
+    ast.Compare: _compare, ast.BoolOp: _boolean, ast.BinOp: _arithmetic, ast.UnaryOp: _unary, ast.IfExp: _either,
+    ast.Constant: _constant, ast.Return: _returned, ast.Assign: _assigned,
+    **dict.fromkeys((ast.Expr, ast.AugAssign, ast.Raise, ast.Delete, ast.Break, ast.Continue), _left_out),
+}  # fmt: skip
 
 
 def _replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
-    """What a node is replaced by, one change at a time."""
-    if isinstance(node, ast.stmt):
-        yield from _statements(node)
-    elif isinstance(node, ast.Constant):
-        yield from _constants(node)
-    elif isinstance(node, ast.Compare):
-        for i, operator in enumerate(node.ops):
-            for other in _SWAPPED[type(operator)]:
-                yield ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1 :]], node.comparators)
-    elif isinstance(node, ast.BoolOp):
-        yield ast.BoolOp(_SWAPPED[type(node.op)][0](), node.values)
-        for i in range(len(node.values)):
-            rest = node.values[:i] + node.values[i + 1 :]
-            yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
-    elif isinstance(node, ast.BinOp):
-        for other in _SWAPPED.get(type(node.op), ()):
-            yield ast.BinOp(node.left, other(), node.right)
-    elif isinstance(node, ast.UnaryOp):
-        if isinstance(node.op, ast.Not):
-            yield node.operand
-        elif type(node.op) in _SWAPPED:
-            yield ast.UnaryOp(_SWAPPED[type(node.op)][0](), node.operand)
-    elif isinstance(node, ast.IfExp):
-        yield from (node.body, node.orelse)
-    if isinstance(node, ast.expr):
-        yield from _by_place(owner, field, node)
-
-
-def _by_place(owner: ast.AST, field: str, node: ast.expr) -> Iterator[ast.AST]:
-    """Changes of what stands at a certain place: conditions, values of a dictionary, filters of a comprehension."""
-    if isinstance(owner, ast.If | ast.While) and field == "test" and isinstance(node, ast.Name | ast.Call | ast.Attribute):
-        yield ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+    """What a node is replaced by, one change at a time: by its kind, then by where it stands."""
+    if type(node) in _CHANGES:
+        yield from _CHANGES[type(node)](node)
+    if isinstance(owner, ast.If | ast.While) and field == "test" and isinstance(node, _PLAIN):
+        yield ast.UnaryOp(ast.Not(), node)
     if isinstance(owner, ast.comprehension) and field == "ifs":
-        yield ast.Constant(value=True)
+        yield ast.Constant(True)
     if isinstance(owner, ast.Dict) and field == "values" and not isinstance(node, ast.Constant):
-        yield ast.Constant(value=None)
-
-
-def _statements(node: ast.stmt) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Return) and node.value is not None:
-        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            yield ast.Return(ast.Constant(value=None))
-    elif isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Delete | ast.Break | ast.Continue):
-        yield ast.Pass()
-    elif isinstance(node, ast.Assign) and all(isinstance(one, ast.Attribute | ast.Subscript) for one in node.targets):
-        yield ast.Pass()
-
-
-def _constants(node: ast.Constant) -> Iterator[ast.AST]:
-    value = node.value
-    if isinstance(value, bool):
-        yield ast.Constant(value=not value)
-    elif isinstance(value, str):
-        yield ast.Constant(value=f"{value}~")
-    elif isinstance(value, int):
-        yield ast.Constant(value=value + 1)
-    elif isinstance(value, float):
-        yield ast.Constant(value=(1 + value) / 2 if 0 < value < 1 else value + 1)
+        yield ast.Constant(None)

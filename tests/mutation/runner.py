@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.abc
-import importlib.machinery
+import importlib.util
 import json
 import os
 import sys
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -72,7 +73,7 @@ class Coverage:
         return sorted(chosen, key=lambda test: (self.seconds[test], test))
 
 
-class TestsFailError(Exception):
+class UnchangedFailError(Exception):
     """The tests of a module fail although nothing was changed."""
 
 
@@ -86,7 +87,7 @@ def measure(target: Target) -> Coverage:
     """Run the tests of a module unchanged.
 
     Raises:
-        TestsFailError: they fail, or there are none.
+        UnchangedFailError: they fail, or there are none.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "coverage.json"
@@ -98,7 +99,7 @@ def measure(target: Target) -> Coverage:
             return status
 
         if _in_fork(work):
-            raise TestsFailError(f"{target.module}: its tests fail without any change: pytest {' '.join(target.tests)}")
+            raise UnchangedFailError(f"{target.module}: its tests fail unchanged: pytest {' '.join(target.tests)}")
         found = json.loads(report.read_text(encoding="utf-8"))
     return Coverage(found["seconds"], {int(line): tests for line, tests in found["lines"].items()}, found["shared"])
 
@@ -153,7 +154,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, target: Target, code: CodeType) -> None:
         self.target, self.code = target, code
 
-    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != self.target.module:
             return None
         return importlib.util.spec_from_file_location(
@@ -161,7 +162,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         )
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
+class _Loader(SourceFileLoader):
     def __init__(self, name: str, path: str, code: CodeType) -> None:
         super().__init__(name, path)
         self.code = code
