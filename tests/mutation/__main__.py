@@ -13,11 +13,21 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adjudge.core.config import read_yaml
-from tests.mutation.runner import Target, UnchangedFailError, import_libraries, measure, survives
+from tests.mutation.runner import (
+    Coverage,
+    Target,
+    UnchangedFailError,
+    import_others,
+    in_fork,
+    measure,
+    prepare,
+    survives,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "adjudge"
@@ -86,15 +96,19 @@ def _digest(files: Sequence[Path]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def check(module: Module, limit: int | None) -> bool:
-    """Try the mutants of a module that were not tried yet, at most ``limit``; whether nothing is left to mend."""
+def check(module: Module, limit: int | None) -> int:
+    """Try mutants of a module that were not tried yet, at most ``limit``; 0 where nothing is left to mend, else 1."""
     mutants, results = module.target.mutants(), Results(module)
     # In an order that has nothing to do with the text, so that a limited run looks everywhere.
     order = sorted(range(len(mutants)), key=lambda i: hashlib.sha256(mutants[i].name.encode()).digest())
     open_numbers = [i for i in order if mutants[i].name not in results.known][:limit]
-    coverage = measure(module.target) if open_numbers else None
+    try:
+        coverage = measure(module.target) if open_numbers else Coverage()
+    except UnchangedFailError as error:
+        _say(str(error))
+        return 1
+    import_others(module.target, coverage.modules)
     for number in open_numbers:
-        assert coverage is not None
         name = mutants[number].name
         results.add(name, survives(module.target, number, coverage.tests_of(mutants[number]), coverage))
         if results.known[name] and name not in module.accepted:
@@ -102,7 +116,7 @@ def check(module: Module, limit: int | None) -> bool:
     return _summarise(module, [mutant.name for mutant in mutants], results)
 
 
-def _summarise(module: Module, names: Sequence[str], results: Results) -> bool:
+def _summarise(module: Module, names: Sequence[str], results: Results) -> int:
     survivors = [name for name in names if results.known.get(name)]
     killed = [name for name in names if results.known.get(name) is False]
     open_holes = [name for name in survivors if name not in module.accepted]
@@ -115,7 +129,7 @@ def _summarise(module: Module, names: Sequence[str], results: Results) -> bool:
         _say(f"  survived: {name}")
     for name in outdated:
         _say(f"  accepted, but {'killed' if name in killed else 'not there'}: {name}")
-    return not (open_holes or outdated)
+    return 1 if open_holes or outdated else 0
 
 
 def _say(line: str) -> None:
@@ -135,13 +149,8 @@ def main(words: Sequence[str] | None = None) -> int:
             for mutant in module.target.mutants():
                 _say(f"{module.name}: {mutant.name}")
         return 0
-    import_libraries()
-    try:
-        clean = [check(module, chosen.limit) for module in modules]
-    except UnchangedFailError as error:
-        _say(str(error))
-        return 1
-    return 0 if all(clean) else 1
+    prepare()
+    return max([in_fork(partial(check, module, chosen.limit)) for module in modules])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.abc
 import importlib.util
+import io
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -57,11 +58,13 @@ class Coverage:
         seconds: test → duration.
         lines: line → the tests that run it.
         shared: lines that run while a test is set up; what that builds may be shared by all of them.
+        modules: what the tests have imported of the target's package.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[int, list[str]] = field(default_factory=dict)
     shared: list[int] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests that could notice a mutant, the fast ones first."""
@@ -77,10 +80,24 @@ class UnchangedFailError(Exception):
     """The tests of a module fail although nothing was changed."""
 
 
-def import_libraries() -> None:
-    """Import what every forked process needs."""
+def prepare() -> None:
+    """Import what every forked process needs, pytest's plugins among it."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    with redirect_stdout(io.StringIO()):
+        pytest.main(["--markers", "--noconftest"])
+
+
+def import_others(target: Target, names: Sequence[str]) -> None:
+    """Import modules that do not need the target's; those that do must be imported anew with every mutant.
+
+    What is imported here may need another target, so this belongs into a process for one target alone.
+    """
+    sys.meta_path.insert(0, _Blocked(target))
+    for name in names:
+        with suppress(ImportError):  # and it is taken out of `sys.modules` again
+            importlib.import_module(name)
+    sys.meta_path.pop(0)
 
 
 def measure(target: Target) -> Coverage:
@@ -95,13 +112,16 @@ def measure(target: Target) -> Coverage:
         def work() -> int:
             tracer = _Tracer(str(target.file.resolve()))
             status = _run_tests(target, tracer)
-            report.write_text(json.dumps(tracer.report()), encoding="utf-8")
+            package = target.module.partition(".")[0]
+            modules = [name for name in sys.modules if name.startswith(f"{package}.")]
+            report.write_text(json.dumps({**tracer.report(), "modules": modules}), encoding="utf-8")
             return status
 
-        if _in_fork(work):
+        if in_fork(work, quiet=True):
             raise UnchangedFailError(f"{target.module}: its tests fail unchanged: pytest {' '.join(target.tests)}")
         found = json.loads(report.read_text(encoding="utf-8"))
-    return Coverage(found["seconds"], {int(line): tests for line, tests in found["lines"].items()}, found["shared"])
+    lines = {int(line): tests for line, tests in found["lines"].items()}
+    return Coverage(found["seconds"], lines, found["shared"], found["modules"])
 
 
 def survives(target: Target, number: int, tests: Sequence[str], coverage: Coverage) -> bool:
@@ -116,7 +136,7 @@ def survives(target: Target, number: int, tests: Sequence[str], coverage: Covera
         sys.meta_path.insert(0, _Finder(target, compile(ast.fix_missing_locations(tree), target.file, "exec")))
         return _run_tests(target, _Chosen(tests), f"--timeout={timeout:.0f}", "-x")
 
-    return _in_fork(work) == 0
+    return in_fork(work, quiet=True) == 0
 
 
 def _run_tests(target: Target, plugin: object, *options: str) -> int:
@@ -130,21 +150,22 @@ def _run_tests(target: Target, plugin: object, *options: str) -> int:
     return int(pytest.main(words, plugins=[plugin]))
 
 
-def _in_fork(work: Callable[[], int]) -> int:
-    """The exit status of some work in a process of its own, whose output nobody sees."""
+def in_fork(work: Callable[[], int], quiet: bool = False) -> int:
+    """The exit status of some work in a process of its own, whose output may be kept from sight."""
     sys.stdout.flush()
     process = os.fork()
     if not process:
         status = 1
         try:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (1, 2):
-                os.dup2(nothing, stream)
+            if quiet:
+                nothing = os.open(os.devnull, os.O_RDWR)
+                for stream in (1, 2):
+                    os.dup2(nothing, stream)
             status = work()
         finally:
             os._exit(status)
     try:
-        return os.waitpid(process, 0)[1]
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     except KeyboardInterrupt:
         os.waitpid(process, 0)  # it was interrupted as well
         raise
@@ -160,6 +181,16 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(
             name, self.target.file, loader=_Loader(name, str(self.target.file), self.code)
         )
+
+
+class _Blocked(importlib.abc.MetaPathFinder):
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name == self.target.module:
+            raise ImportError(name)
+        return None
 
 
 class _Loader(SourceFileLoader):
