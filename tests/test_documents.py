@@ -49,7 +49,7 @@ def call(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess
 
 
 def test_blocks_are_found() -> None:
-    assert len(DOCUMENTS) == 9
+    assert len(DOCUMENTS) == 10
     assert len(blocks("sh run")) == 1
     assert len(blocks("python")) == 2
 

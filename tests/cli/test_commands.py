@@ -246,6 +246,27 @@ def test_a_constant_that_is_no_accuracy_is_refused(text: str, finished: Project,
     assert text in answer.err
 
 
+def test_compare_decides_by_the_metric_asked_for(finished: Project, adjudge: Call, here: Path) -> None:
+    runs = (finished.tfidf, finished.majority)
+    answer = answer_json(adjudge("compare", *runs, "--json", "--metric", "log_loss").out)
+    assert (answer["options"]["metric"], answer["options"]["margin"]) == ("log_loss", 0.02)
+    labels = answer["labels"]
+    (here / "costs.yaml").write_text(f"{labels[0]}: {{{labels[1]}: 5}}\n", encoding="utf-8")
+    answer = answer_json(adjudge("compare", *runs, "--json", "--metric", "cost", "--costs", "costs.yaml").out)
+    assert answer["options"]["mistake_costs"] == {labels[0]: {labels[1]: 5.0}}
+    assert "cost" in answer["groups"][0]["test"]
+
+
+def test_compare_refuses_metrics_and_costs_that_are_none(finished: Project, adjudge: Call, here: Path) -> None:
+    answer = adjudge("compare", finished.tfidf, "--metric", "macro_f2")
+    assert answer.status == 2
+    assert "did you mean 'macro_f1'" in answer.err
+    (here / "costs.yaml").write_text("spam: 3\n", encoding="utf-8")
+    answer = adjudge("compare", finished.tfidf, "--metric", "cost", "--costs", "costs.yaml")
+    assert answer.status == 2
+    assert "costs.yaml: expected costs as `gold label: {answer: cost}`" in answer.err
+
+
 def test_evaluate_recomputes_metrics_and_finds_a_changed_one(finished: Project, here: Path, adjudge: Call) -> None:
     good = adjudge("evaluate", finished.tfidf, "--check")
     assert good.status == 0

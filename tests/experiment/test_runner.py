@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from adjudge.core import atomic
 from adjudge.core.errors import ConfigError, DataError, WorkError
 from adjudge.core.runs import Run, find_runs
-from adjudge.experiment import execute, runner
+from adjudge.experiment import execute, load
 from adjudge.experiment.runner import run_recipe
 from adjudge.methods import METHODS
 from adjudge.methods.method import Method
@@ -305,10 +305,8 @@ def test_a_complete_run_on_other_rows_is_neither_skipped_nor_overwritten(recipe_
     loaded = load_recipe(recipe_file())
     (outcome,) = run_recipe(loaded, runs=tmp_path / "runs")
     before = (outcome.folder / "run.json").read_bytes()
-    real = runner.load_splits  # a source without a file hash (a hub, a database) that has changed meanwhile
-    monkeypatch.setattr(
-        runner, "load_splits", lambda *a, **k: (s := real(*a, **k)) | {"test": s["test"].take(range(5))}
-    )
+    real = load.load_splits  # a source without a file hash (a hub, a database) that has changed meanwhile
+    monkeypatch.setattr(load, "load_splits", lambda *a, **k: (s := real(*a, **k)) | {"test": s["test"].take(range(5))})
     (again,) = run_recipe(loaded, runs=tmp_path / "runs")
     assert again.status == "failed"
     assert "other rows in test" in again.error

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from adjudge.core.errors import ModelNotFoundError
-from adjudge.foresee.planning import estimate_recipe, read_inputs
+from adjudge.experiment.load import read_inputs
+from adjudge.foresee.planning import estimate_recipe
 from adjudge.methods import METHODS
 from adjudge.models.trunk.precision import PRODUCTS_BYTES
 from adjudge.recipe.recipe import load_recipe

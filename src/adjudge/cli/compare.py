@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -14,7 +15,7 @@ from adjudge.core.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from adjudge.compare.deciding import DecidingMetric
-    from adjudge.compare.results import Comparison, Constant
+    from adjudge.compare.results import CompareOptions, Comparison, Constant
 
 EPILOG = """\
 [bold]Examples[/]
@@ -60,7 +61,6 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
 ) -> None:
     """Compare runs and name the choice."""
     from adjudge.compare.comparison import compare_runs
-    from adjudge.compare.deciding import DECIDING
     from adjudge.compare.results import CompareOptions
     from adjudge.compare.tables import markdown_table
     from adjudge.core.runs import find_runs
@@ -69,17 +69,8 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
         raise UsageError("--markdown and --json cannot be given together; both go to standard output")
     found = find_runs(runs)
     constants = tuple(_constant(text) for text in constant or ())
-    if metric not in DECIDING:
-        raise UsageError(f"--metric {metric!r} decides no choice; {did_you_mean(metric, DECIDING)}")
-    chosen_margin = DECIDING[metric].margin if margin is None else margin
-    options = CompareOptions(
-        margin=chosen_margin,
-        cost=cost,
-        metric=cast("DecidingMetric", metric),
-        constants=constants,
-        mistake_costs=None if costs is None else _mistake_costs(costs),
-    )
-    comparison = compare_runs(found, options)
+    options = CompareOptions(cost=cost, constants=constants, mistake_costs=_mistake_costs(costs) if costs else None)
+    comparison = compare_runs(found, _deciding(options, metric, margin))
     if report is not None:
         from adjudge.compare.report import write_report
 
@@ -134,6 +125,16 @@ def _constant(text: str) -> Constant:
     if not separator or not name.strip() or not 0.0 <= value <= 1.0:
         raise UsageError(f"--constant {text!r}: expected NAME=ACCURACY with an accuracy from 0 to 1, as 'GPT=0.9262'")
     return Constant(name=name.strip(), accuracy=value, source="as given on the command line")
+
+
+def _deciding(options: CompareOptions, metric: str, margin: float | None) -> CompareOptions:
+    """The options with the metric that decides, and its own margin where none is given."""
+    from adjudge.compare.deciding import DECIDING
+
+    if metric not in DECIDING:
+        raise UsageError(f"--metric {metric!r} decides no choice; {did_you_mean(metric, DECIDING)}")
+    own = DECIDING[metric].margin if margin is None else margin
+    return replace(options, metric=cast("DecidingMetric", metric), margin=own)
 
 
 def _mistake_costs(path: Path) -> dict[str, dict[str, float]]:

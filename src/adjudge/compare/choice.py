@@ -39,6 +39,19 @@ def cheaper_than(reference: Group, groups: Sequence[Group], cost: str) -> list[s
     return [group.label for group in groups if cost_of(group, cost) < cost_of(reference, cost)]
 
 
+def hopeless(reference: Group, groups: Sequence[Group], options: CompareOptions) -> frozenset[str]:
+    """Labels of the constant answers that validation puts more than the margin below the reference: no candidates.
+
+    Validation rows say so, and a bound that has to hold for fewer candidates is a tighter one.
+    """
+    least = validation_score(reference, options) - options.margin
+    return frozenset(
+        group.label
+        for group in groups
+        if group.constant and group is not reference and validation_score(group, options) < least
+    )
+
+
 def choose(
     groups: Sequence[Group],
     reference: Group,
@@ -60,7 +73,7 @@ def choose(
         tests: the paired tests of ``options.metric`` against the reference, one for every other group.
         rows: number of test rows.
         options: margin, cost and metric.
-        beaten: constant answers that something is shown to be better than; none of these is ever chosen.
+        beaten: constant answers that are worse than something else, on validation or as shown on test: never chosen.
     """
     by_label = {group.label: group for group in groups}
     if len(groups) == 1:
@@ -111,9 +124,9 @@ def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOp
     phrase = cost_named(options.cost).phrase
     ratio = ratio_phrase(cost_of(group, options.cost), cost_of(reference, options.cost), phrase)
     whose = f"its test {deciding.title}" if group.of_method else f"this run's test {deciding.title}"
-    theirs = f"that of {reference.label}" if reference.of_method else f"that of this run of {reference.label}"
+    theirs = reference.label if reference.of_method else f"this run of {reference.label}"
     if test.lower_bound > 0:
-        claim = f"{whose} is better than {theirs}, the best on validation"
+        claim = f"{whose} is better than that of {theirs}, the best on validation"
     else:
         claim = f"{whose} is within {deciding.amount(options.margin)} of {theirs}, the best on validation"
     return f"Choose {group.label}: {claim} ({difference_text(test, options)}), {ratio}.{_of_runs(group, reference)}"
@@ -168,7 +181,7 @@ def _cannot_tell(
 def _reference_chosen(reference: Group, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
     phrase = cost_named(options.cost).phrase
     best = f"Choose {reference.label}: it is the best on validation"
-    alike = f"{' and '.join(floors)}, cheaper, gives every text one answer, and something is shown to be better"
+    alike = f"{' and '.join(floors)}, cheaper, gives every text one answer and is worse than something else"
     if math.isinf(cost_of(reference, options.cost)):
         return f"{best}; its {phrase} was not measured."
     if n_cheaper == 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adjudge.compare.choice import better_on_test, cheaper_than, choose, reference_of, validation_score
+from adjudge.compare.choice import better_on_test, cheaper_than, choose, hopeless, reference_of, validation_score
 from adjudge.compare.costs import cost_named
 from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, row_scores
 from adjudge.compare.fairness import LoadedRun, load_fair
@@ -73,11 +73,12 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
     groups = [replace(g, on_front=not dominated(g, groups, options)) for g in groups]
     reference = reference_of(groups, options)
     groups.sort(key=lambda g: (-validation_score(g, options), g.label))
-    family = cheaper_than(reference, groups, options.cost)
-    tests, floors = _tests(groups, reference, family, members, costs, options)
+    floors = hopeless(reference, groups, options)
+    family = [label for label in cheaper_than(reference, groups, options.cost) if label not in floors]
+    tests, beaten_on_test = _tests(groups, reference, family, members, costs, options)
     deciding = [test for test in tests if test.metric == options.metric]
     rows = len(loaded[0].test.gold)
-    choice, sentence = choose(groups, reference, deciding, rows, options, floors)
+    choice, sentence = choose(groups, reference, deciding, rows, options, floors | beaten_on_test)
     better = better_on_test(deciding, choice or reference.label, options)
     return Comparison(
         task=str(loaded[0].record["task"].get("name", "task")),

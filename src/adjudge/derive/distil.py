@@ -19,7 +19,8 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import labels_of, texts_of
-from adjudge.derive.derived_run import Ground, Making, Source, beside, make_run, open_source, refuse_existing
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
+from adjudge.experiment.source_runs import RunData, SourceRun, beside, open_run
 from adjudge.methods import METHODS, Setting
 from adjudge.models.classifiers.storage import load_classifier
 from adjudge.train.distillation import SoftTargets
@@ -84,7 +85,7 @@ def distil_run(
         DataError: the file has no usable text, or the run cannot be made from.
         WorkError: training or the round trip fails.
     """
-    chosen, shown, source = options or DistilOptions(), progress or SilentProgress(), open_source(teacher)
+    chosen, shown, source = options or DistilOptions(), progress or SilentProgress(), open_run(teacher)
     task = Task.model_validate(source.record["config"]["task"])
     config = student_config(chosen)
     config.refuse_multi_label(task)
@@ -102,26 +103,26 @@ def distil_run(
     facts["distillation"] = {"rows": len(train), "labelled_rows": int(gold.sum()), "labelling_seconds": labelling}
     own = {name: facts.pop(name, None) for name in ("model", "template")}
     cost = {name: facts.pop(name, None) for name in _COSTS}
-    making = Making(
+    derived = DerivedRun(
         folder=target,
         method="distilled",
         config=shaping,
         facts=facts,
         labels_used={"train": int(gold.sum()), "validation": fitted.labels_used["validation"]},
-        ground=_student_ground(source, {**own, "seed": chosen.seed}),
+        data=_student_data(source, {**own, "seed": chosen.seed}),
         against=[source],
         cost={**cost, "train_seconds": time.perf_counter() - began},
     )
-    return make_run(making, fitted.classifier, shown)
+    return make_run(derived, fitted.classifier, shown)
 
 
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
 
 
-def _student_ground(source: Source, own: dict[str, Any]) -> Ground:
+def _student_data(source: SourceRun, own: dict[str, Any]) -> RunData:
     """The teacher's rows, task and data; how the teacher was trained is no part of its student."""
     config = {key: value for key, value in source.record["config"].items() if key not in ("joint", "from")}
-    return replace(source.ground, record={**source.record, "config": config, **own})
+    return replace(source.data, record={**source.record, "config": config, **own})
 
 
 def student_config(options: DistilOptions) -> Any:
@@ -153,7 +154,7 @@ def _trains(config: Any) -> bool:
 
 
 def _read(
-    file: Path, task: Task, source: Source, options: DistilOptions
+    file: Path, task: Task, source: SourceRun, options: DistilOptions
 ) -> tuple[Split, np.ndarray[Any, np.dtype[np.float32]]]:
     """The file's usable texts with their labels (None where there is none), and 1 where there is one, ``[N]``."""
     if options.text_columns:

@@ -16,8 +16,9 @@ from adjudge.core.atomic import atomic_path, write_json, write_text
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.runs import Run
 from adjudge.core.types import Reply
-from adjudge.derive.derived_run import Source, open_source, refuse_existing
+from adjudge.derive.derived_run import refuse_existing
 from adjudge.derive.merge import load_network
+from adjudge.experiment.source_runs import SourceRun, open_run
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.classifiers.round_trip import probe_texts
 from adjudge.models.exchange.card import Parity, model_card
@@ -62,7 +63,7 @@ def export_run(
             or a reply differs (in 16 bits: more than one in ten).
     """
     refuse_existing(folder)
-    source = open_source(run, replies=True)
+    source = open_run(run, replies=True)
     classifier = load_network(source)
     with atomic_path(folder) as target:
         form, written = _write(classifier, target, kind, weights)
@@ -102,7 +103,7 @@ def _write(classifier: NeuralClassifier, target: Path, kind: Kind, weights: Weig
     return export_huggingface(classifier, target, weights), weights
 
 
-def _check(folder: Path, classifier: NeuralClassifier, source: Source, tolerance: float) -> Parity:
+def _check(folder: Path, classifier: NeuralClassifier, source: SourceRun, tolerance: float) -> Parity:
     """Run the folder's own script on a probe of the run's texts and compare.
 
     Raises:

@@ -23,9 +23,10 @@ from adjudge.core.hashing import hash_json
 from adjudge.core.optional import require
 from adjudge.core.protocols import Progress, SilentProgress, replies_of
 from adjudge.core.studies import StudyRecord, TrialRecord, TrialState
+from adjudge.evaluate.calibrate import gold_indices
 from adjudge.evaluate.metrics import NO_ANSWER, macro_f1
-from adjudge.experiment.execute import Inputs, gold_indices
-from adjudge.foresee.planning import read_inputs
+from adjudge.experiment.inputs import Inputs
+from adjudge.experiment.load import read_inputs
 from adjudge.methods import METHODS, Setting
 from adjudge.methods.logistic import validation_macro_f1
 from adjudge.methods.targets import label_sets

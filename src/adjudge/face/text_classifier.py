@@ -24,7 +24,7 @@ from adjudge.core.problem import Problem
 from adjudge.core.seeds import stream_generator
 from adjudge.core.task import Task, load_task
 from adjudge.core.types import IntArray, Split
-from adjudge.experiment.execute import calibrate
+from adjudge.evaluate.calibrate import calibrate
 from adjudge.face.sklearn_labels import as_cells, as_sets, in_order, parts, strata
 from adjudge.methods import METHODS, MethodConfig, Setting
 from adjudge.models.classifiers.round_trip import probe_texts, verify_saved

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from adjudge.methods.fit_network import HeadConfig
 from adjudge.models.adapters import add_lora, linear_layers, resolve_targets
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.injected import add_adalora
 from adjudge.models.adapters.lowrank import fuse_lora, round_frozen
+from adjudge.models.assembly import HeadConfig
 from adjudge.models.engine.footprint import dry_trunk
 from adjudge.models.engine.throughput import trunk_operations
 from adjudge.models.trunk.depth import keep_first_layers

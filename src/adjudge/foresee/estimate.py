@@ -16,7 +16,7 @@ import psutil
 
 from adjudge.core.errors import AdjudgeError
 from adjudge.core.seeds import stream_generator
-from adjudge.experiment.execute import Inputs
+from adjudge.experiment.inputs import Inputs
 from adjudge.foresee.dry_model import Adapted, adapted
 from adjudge.foresee.lengths import Lengths, measure_lengths
 from adjudge.models.engine.footprint import DryBatch, Footprint, footprint

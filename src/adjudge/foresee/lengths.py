@@ -14,7 +14,7 @@ from adjudge.models.trunk.loading import Located, load_tokenizer, locate
 from adjudge.models.trunk.shapes import find_shape
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts import Style, build_prompt
-from adjudge.prompts.build import DEFAULT_INSTRUCTION
+from adjudge.prompts.messages import DEFAULT_INSTRUCTION
 
 # UTF-8 bytes of one token: English has about 4.3, and Chinese, three bytes a character, about the same.
 BYTES_PER_TOKEN = 4.0

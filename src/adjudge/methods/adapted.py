@@ -12,20 +12,13 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
-from adjudge.methods.fit_network import (
-    HeadConfig,
-    Pupil,
-    assemble,
-    build_head,
-    choose_prompt,
-    further_classifier,
-    train_classifiers,
-)
+from adjudge.methods.fit_network import Pupil, train_classifiers
 from adjudge.methods.method import Fitted, MethodConfig, Setting
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.mixture import RouterBalance, routers
 from adjudge.models.adapters.quantization import Quantization
 from adjudge.models.adapters.soft import virtual_ids
+from adjudge.models.assembly import HeadConfig, assemble, build_head, choose_prompt, further_classifier
 from adjudge.models.classifiers.neural import Adaptation, Attention, NeuralClassifier
 from adjudge.models.engine.heads import Head
 from adjudge.models.engine.writer import EXTRA_TOKENS

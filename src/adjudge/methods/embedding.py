@@ -20,10 +20,10 @@ from safetensors.numpy import load_file, save_file
 from adjudge.core.atomic import atomic_path
 from adjudge.core.hashing import hash_json, hash_rows
 from adjudge.core.types import Split
-from adjudge.methods.fit_network import assemble, choose_prompt, default_pooling, describe
 from adjudge.methods.logistic import ClassWeight, Rows, choose_c, fit_logistic
 from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
+from adjudge.models.assembly import assemble, choose_prompt, default_pooling, describe
 from adjudge.models.classifiers.linear import Linear
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.engine.heads import Pooling, ScoreHead, pool

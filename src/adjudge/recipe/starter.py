@@ -378,7 +378,7 @@ task: ../tasks/{name}.yaml
 methods:
 {listed}
 
-seeds: [0]                # [0, 1, 2] runs every method three times and shows the spread
+seeds: [0]                # one speaks of a run; [0, 1, 2] speak of a method and show the spread
 budget: {{}}                # max_train_seconds: 600, max_train_rows: 5000
 store_texts: true         # false leaves the texts out of the run folders
 """

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.methods.fit_network import Normalisation, choose_prompt, label_head
 from adjudge.methods.method import Setting
+from adjudge.models.assembly import Normalisation, choose_prompt, label_head
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.engine.engine import Engine
 from adjudge.models.engine.network import Network
