@@ -21,12 +21,12 @@ FORMAT = 1
 
 def plan_key(task: Task, data: Data, makes: Sequence[str]) -> str:
     """What a made split depends on besides its rows; another seed or plan is another entry of the file."""
-    source = data.train.model_dump(mode="json")
+    source = data.train.model_dump()
     source["path"] = source["path"].rsplit("/", 1)[-1]
     return hash_json(
         {
             "seed": data.split_seed,
-            "plan": data.split.model_dump(mode="json"),
+            "plan": data.split.model_dump(),
             "sample": data.sample,
             "split_column": data.split_column,
             "makes": list(makes),
@@ -148,8 +148,8 @@ class SavedSplits:
         """Where a unit that was not there belongs: by rank into the plan's shares; fixed sizes take no more."""
         at = ranks(data.split_seed, [unit])[0]
         for name in ("test", "validation"):
-            share = getattr(data.split, name) if name in makes else 0
-            if 0 < share < 1:
+            share = getattr(data.split, name)
+            if name in makes and share < 1:
                 if at < share:
                     return name
                 at -= share
