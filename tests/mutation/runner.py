@@ -28,7 +28,7 @@ from tests.mutation.mutants import Mutant, find_mutants
 LIBRARIES = ("hypothesis", "peft", "polars", "pyarrow.parquet", "pydantic", "scipy.stats", "sklearn.linear_model",
              "torch", "transformers", "yaml")  # fmt: skip
 LEAST_TIMEOUT_SECONDS = 30.0
-TIMEOUT_FACTOR = 20.0
+TIMEOUT_FACTOR = 4.0
 
 
 @dataclass(frozen=True)
