@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 90
-# What they say is for people or for a debugger: no behaviour that a test should hold.
-_KEYWORDS_THAT_SAY = {"description", "help", "stacklevel", "strict"}
-_CALLS_THAT_SAY = {"warn", "note"}
+# What they are given is for people, for a debugger or for speed: no behaviour that a test should hold.
+_SILENT_KEYWORDS = {"copy", "description", "help", "stacklevel", "strict"}
+_SILENT_CALLS = {"warn", "note"}
 
 _SWAPPED: dict[type[ast.AST], tuple[type[Any], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
@@ -158,10 +158,10 @@ def _is_unseen(node: ast.AST, field: str) -> bool:
     if isinstance(node, ast.Raise):
         return field in ("exc", "cause")
     if isinstance(node, ast.keyword):
-        return node.arg in _KEYWORDS_THAT_SAY
+        return node.arg in _SILENT_KEYWORDS
     if isinstance(node, ast.Call):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        return field != "func" and (name in _CALLS_THAT_SAY or name.endswith(("Error", "Warning")))
+        return field != "func" and (name in _SILENT_CALLS or name.endswith(("Error", "Warning")))
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     return isinstance(node, ast.Import | ast.ImportFrom)

@@ -67,18 +67,16 @@ class SavedSplits:
             splits: what came of them; the hashes are of these.
             hash_of: of a split's content.
         """
-        entry, added = dict(self.known), 0
+        entry = {"left_out": [], **self.known}
         for name, split in splits.items():
             kept = self.known[name]["row_ids"] if name in self.known else []
             row_ids = [*kept, *_lacking(kept, split.row_ids)]
-            if row_ids != kept or name not in entry:
+            if row_ids != kept:
                 entry[name] = {"hash": hash_of(split), "rows": len(row_ids), "row_ids": row_ids}
-                added += 1
-        left_out = self.known.get("left_out", [])
         taken = {row_id for split in splits.values() for row_id in split.row_ids}
-        nowhere = _lacking(left_out, [row_id for row_id in train.row_ids if row_id not in taken])
-        if added or nowhere:
-            entry["left_out"] = [*left_out, *nowhere]
+        left_out = [row_id for row_id in train.row_ids if row_id not in taken]
+        entry["left_out"] = [*entry["left_out"], *_lacking(entry["left_out"], left_out)]
+        if entry != self.known:
             write_json(self.path, {"format": FORMAT, "splits": {**_entries(self.path), self.key: entry}})
 
     def apply(
