@@ -26,6 +26,7 @@ from adjudge.models.lowrank import round_frozen
 from adjudge.models.masks import mask_quickly
 from adjudge.models.network import Network
 from adjudge.models.neural import CHUNK_TEXTS, Adaptation, Attention, NeuralClassifier, build_network
+from adjudge.models.positions import longest_input
 from adjudge.models.precision import Precision, default_device, resolve_precision
 from adjudge.models.readout import Readout
 from adjudge.models.seeding import seeded_torch
@@ -96,11 +97,11 @@ def choose_prompt(
         shots=shots,
         shot_tokens=shot_tokens,
     )
-    limit = getattr(pretrained.trunk.config, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    limit = longest_input(pretrained.trunk)
+    if limit is None:
         return prompt
-    # The answer's tokens need positions too, and RoBERTa's begin behind its padding id.
-    usable = limit - 2 - max(map(len, prompt.answer_ids)) - reserved
+    # The answer's tokens need positions too.
+    usable = limit - max(map(len, prompt.answer_ids)) - reserved
     return replace(prompt, max_tokens=min(max_tokens, usable))
 
 

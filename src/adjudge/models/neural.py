@@ -33,6 +33,7 @@ from adjudge.models.quantization import Quantization, quantize_trunk
 from adjudge.models.readout import Readout, Scaling
 from adjudge.models.storage import FORMAT, read_manifest
 from adjudge.models.tokenizer import ModelTokenizer
+from adjudge.models.trial import usable_precision
 from adjudge.prompts import Prompt, ReplyParser
 from adjudge.prompts.trie import build_full_trie, build_trie
 
@@ -251,7 +252,7 @@ def build_network(
         pretrained: its trunk may be adapted.
         head: of one task.
         prompt: of the same.
-        precision: what the trunk computes in.
+        precision: what the trunk shall compute in; float32 where it fails in that.
         attention: how it attends.
         engine: of another network on the same trunk, to be run the same way; default: a new one.
 
@@ -272,6 +273,7 @@ def build_network(
     if attention == "flash":
         engine.flash = choose_kernel(device, precision, _needs(engine, head))
     fuse_lora(engine.trunk)
+    precision = usable_precision(engine, precision)
     if device.type == "cpu":
         keep_freed_memory()
     prefix_ids = (*virtual_ids(engine.trunk), *prompt.prefix_ids)

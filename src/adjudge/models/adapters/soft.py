@@ -228,7 +228,8 @@ def _described(trunk: nn.Module, peft_type: str, length: int, width: int) -> dic
         "num_virtual_tokens": length,
         "token_dim": width,
         "num_transformer_submodules": 1,
-        "num_attention_heads": config.num_attention_heads,
-        "num_layers": config.num_hidden_layers,
+        # PEFT wants numbers, also of models that attend by no heads.
+        "num_attention_heads": getattr(config, "num_attention_heads", 1),
+        "num_layers": getattr(config, "num_hidden_layers", 1),
         "inference_mode": True,
     }

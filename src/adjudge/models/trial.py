@@ -1,0 +1,96 @@
+"""Trial runs of a loaded trunk: what it takes and gives is found by asking it, not by its name or its papers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from adjudge.core.errors import AdjudgeWarning, ConfigError
+from adjudge.core.types import Encoded
+from adjudge.models.engine import Engine
+from adjudge.models.precision import Resolved, compute
+
+_TOKENS = 8
+
+
+def state_width(trunk: nn.Module) -> int:
+    """H: the width of what a trunk gives, which is not always that of its layers (a projection may end it)."""
+    with _at_rest(trunk), torch.no_grad():
+        states: torch.Tensor = trunk(input_ids=_some_ids(trunk), use_cache=False).last_hidden_state
+    return states.shape[-1]
+
+
+def refuse_without_embeddings(trunk: nn.Module) -> None:
+    """Refuse a trunk that cannot be given embeddings in the place of ids, as learned virtual tokens need it.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    with _at_rest(trunk), torch.no_grad():
+        ids = _some_ids(trunk)
+        expected = trunk(input_ids=ids, use_cache=False).last_hidden_state
+        try:
+            embedded = trunk.get_input_embeddings()(ids)  # type: ignore[operator]
+            found = trunk(inputs_embeds=embedded, use_cache=False).last_hidden_state
+            same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
+        except Exception as error:
+            raise _no_embeddings(trunk) from error
+    if not same:
+        raise _no_embeddings(trunk)
+
+
+def _no_embeddings(trunk: nn.Module) -> ConfigError:
+    return ConfigError(
+        f"{type(trunk).__name__} does not take learned embeddings in the place of tokens, so virtual tokens cannot be "
+        "put in front of a prompt; use lora, bitfit or full"
+    )
+
+
+def usable_precision(engine: Engine, wanted: Resolved) -> Resolved:
+    """The precision that was wanted, or float32 where the trunk fails or overflows in it; a warning says so.
+
+    Args:
+        engine: with its trunk, on its device.
+        wanted: what the trunk is to compute in.
+    """
+    if wanted == "float32":
+        return wanted
+    ids = tuple(_some_ids(engine.trunk)[0].tolist())
+    rows = [Encoded(ids[:length], ids[-1:], length) for length in (1, _TOKENS - 1)]
+    try:
+        with _at_rest(engine.trunk), torch.no_grad(), compute(wanted, next(engine.trunk.parameters()).device):
+            states = engine.states(rows, ())
+        reason = "" if states.hidden[states.answer].isfinite().all() else "states overflow"
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+    if not reason:
+        return wanted
+    warnings.warn(
+        f"{type(engine.trunk).__name__} cannot be computed in {wanted} ({reason}); float32 is taken instead",
+        AdjudgeWarning,
+        stacklevel=3,
+    )
+    return "float32"
+
+
+def _some_ids(trunk: Any) -> torch.Tensor:
+    """A row of ids ``[1, T]`` without the padding id, from which some models count positions."""
+    rows = len(trunk.get_input_embeddings().weight)
+    usable = [i for i in range(min(rows, _TOKENS + 1)) if i != getattr(trunk.config, "pad_token_id", None)]
+    return torch.tensor([usable[:_TOKENS]], device=next(trunk.parameters()).device)
+
+
+@contextmanager
+def _at_rest(trunk: nn.Module) -> Iterator[None]:
+    """Without dropout, for a while."""
+    training = trunk.training
+    trunk.eval()
+    try:
+        yield
+    finally:
+        trunk.train(training)
