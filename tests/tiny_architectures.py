@@ -162,7 +162,11 @@ DECODERS: dict[str, dict[str, Any]] = {
     "ministral": {"head_dim": 8},
     "mistral": {"sliding_window": None},
     "mixtral": {},
-    "modernbert-decoder": {"local_attention": 16, "global_attn_every_n_layers": 2, "pad_token_id": 0},
+    "modernbert-decoder": {
+        "local_attention": 16,
+        "global_attn_every_n_layers": 2,
+        **dict.fromkeys(("pad_token_id", "cls_token_id", "sep_token_id"), 0),
+    },
     "mpt": {},
     "nanochat": {},
     "nemotron": {"head_dim": 8, "num_key_value_heads": 2},

@@ -31,9 +31,13 @@ def refuse_unreadable(folder: Path) -> None:
     """Refuse a model's folder whose files are not there, or not in a form that is read here.
 
     Raises:
-        ModelNotFoundError: files are pointers of a large-file storage, or there are no safetensors; the message says
-            how to get them.
+        ModelNotFoundError: it holds no model, or files are pointers of a large-file storage, or there are no
+            safetensors; the message says how to get them.
     """
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(
+            f"{folder}: the folder has no config.json, so it is no Hugging Face model{_but(folder)}"
+        )
     refuse_pointers(folder)
     if any(folder.glob(WEIGHTS)):
         return
@@ -44,6 +48,17 @@ def refuse_unreadable(folder: Path) -> None:
         instead += " (pickled weights can run code when they are read, and are refused)"
         remedy += f', or convert these in that folder with a reader that runs no code: python -c "{CONVERT}"'
     raise ModelNotFoundError(f"{folder}: has no weights as safetensors (*.safetensors){instead}; {remedy}")
+
+
+def _but(folder: Path) -> str:
+    """What a folder is that is no model, where that can be told."""
+    if (folder / "adapter_config.json").is_file():
+        return ", but a PEFT adapter: name its base model, or make a run of it with `adjudge import`"
+    if (folder / "run.json").is_file():
+        return ", but a run: train it on with `adjudge run --from`, or write its model with `adjudge export`"
+    if any(folder.glob("*.gguf")):
+        return ", but weights for llama.cpp (GGUF): take the model that they were made from"
+    return ""
 
 
 def refuse_pointers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -89,10 +90,10 @@ def locate(name: str) -> Located:
         return Located(info.id, str(_packaged(info)), info.license, packaged=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelNotFoundError(f"{name}: the folder has no config.json, so it is no Hugging Face model")
         refuse_unreadable(folder)
         return Located(folder.resolve().name, str(folder))
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"model {name!r}: there is no such folder ({folder.absolute()})")
     return Located(name, name)
 
 
@@ -139,7 +140,7 @@ def _reading(located: Located) -> Iterator[None]:
 
 
 def _unavailable(located: Located, error: Exception) -> ModelNotFoundError:
-    reason = " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
+    reason = textwrap.shorten(str(error), 400, placeholder=" …").rstrip(".") or type(error).__name__
     if "trust_remote_code" in str(error):
         reason = "it needs program code of its own, which comes with the weights and is never run here"
     if located.is_local:

@@ -79,9 +79,10 @@ def usable_precision(engine: Engine, wanted: Resolved) -> Resolved:
 
 
 def _some_ids(trunk: Any) -> torch.Tensor:
-    """A row of ids ``[1, T]`` without the padding id, from which some models count positions."""
+    """A row of ids ``[1, T]`` from the middle of the vocabulary, where no special ones are, and none that pads."""
     rows = len(trunk.get_input_embeddings().weight)
-    usable = [i for i in range(min(rows, _TOKENS + 1)) if i != getattr(trunk.config, "pad_token_id", None)]
+    middle = [(rows // 2 + i) % rows for i in range(_TOKENS + 1)]
+    usable = [i for i in middle if i != getattr(trunk.config, "pad_token_id", None)]
     return torch.tensor([usable[:_TOKENS]], device=next(trunk.parameters()).device)
 
 

@@ -100,7 +100,7 @@ def study(trunk: nn.Module, ids: tuple[int, ...] = (0, 1, 2)) -> Anatomy:
 def _out_of_reach(trunk: nn.Module, reason: str = "") -> ConfigError:
     return ConfigError(
         f"{type(trunk).__name__} computes its attention by itself, so its keys and values cannot be reached{reason}; "
-        "use lora"
+        "use lora, or of ia3 targets: mlp"
     )
 
 

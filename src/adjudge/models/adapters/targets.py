@@ -42,7 +42,9 @@ class Targets:
         return Targets(*kept)
 
 
-def resolve_targets(trunk: nn.Module, roles: Role | Sequence[Role], last_layers: int | None = None) -> Targets:
+def resolve_targets(
+    trunk: nn.Module, roles: Role | Sequence[Role], last_layers: int | None = None, option: str = "targets"
+) -> Targets:
     """The weights that play any of the roles.
 
     A linear layer inside a module whose class is an attention is ``attention``. Tensors of three dimensions outside
@@ -55,6 +57,7 @@ def resolve_targets(trunk: nn.Module, roles: Role | Sequence[Role], last_layers:
         roles: one or several.
         last_layers: take only the last so many layers of the stack; below them nothing is trained, so the backward
             pass ends there.
+        option: what the user chose the roles by, for the message.
 
     Raises:
         ConfigError: a role has no weights in this model, or attention has some that are no linear layers.
@@ -62,14 +65,14 @@ def resolve_targets(trunk: nn.Module, roles: Role | Sequence[Role], last_layers:
     wanted = [roles] if isinstance(roles, str) else list(roles)
     weights = weights_by_role(trunk)
     if not weights["attention"].names and {"attention", "all"}.intersection(wanted):
-        _refuse_attention_out_of_reach(trunk, weights)
+        _refuse_attention_out_of_reach(trunk, weights, option)
     first = 0 if last_layers is None else depth(trunk) - last_layers
     layers: set[str] = set()
     parameters: set[str] = set()
     for role in wanted:
         kept = weights[role].since(first)
         if not kept.names:
-            raise ConfigError(f"targets: the model has no weights for the role {role!r}; it has: {_named(weights)}")
+            raise ConfigError(f"{option}: the model has no weights for the role {role!r}; it has: {_named(weights)}")
         layers.update(kept.layers)
         parameters.update(kept.parameters)
     order = {name: i for i, name in enumerate([*weights["all"].names, *weights["router"].names])}
@@ -107,7 +110,7 @@ def _named(weights: dict[Role, Targets]) -> str:
     return ", ".join(role for role, targets in weights.items() if targets.names) or "none"
 
 
-def _refuse_attention_out_of_reach(trunk: nn.Module, weights: dict[Role, Targets]) -> None:
+def _refuse_attention_out_of_reach(trunk: nn.Module, weights: dict[Role, Targets], option: str) -> None:
     """Attention may have tensors that are multiplied otherwise (XLNet), which adapters of linear layers are not for.
 
     Raises:
@@ -115,9 +118,9 @@ def _refuse_attention_out_of_reach(trunk: nn.Module, weights: dict[Role, Targets
     """
     names = [name for name, p in trunk.named_parameters() if name.startswith(_attentions(trunk)) and p.ndim > 1]
     if names:
-        remedy = "targets: mlp, or the method full, embedding or prompt" if weights["mlp"].layers else "method full"
+        remedy = f"{option}: mlp, or the method full or prompt" if weights["mlp"].layers else "the method full"
         raise ConfigError(
-            f"targets: the attention of {type(trunk).__name__} ({_share(trunk, names):.0%} of the layers' weights) "
+            f"{option}: the attention of {type(trunk).__name__} ({_share(trunk, names):.0%} of the layers' weights) "
             f"has no linear layers that could be adapted; use {remedy}"
         )
 
@@ -166,7 +169,7 @@ def linear_layers(trunk: nn.Module, role: Role, last_layers: int | None = None, 
         ConfigError: the trunk has none, or keeps weights of that role elsewhere (a mixture's experts are stacked in
             one tensor), which would silently stay as they are.
     """
-    targets = resolve_targets(trunk, role, last_layers)
+    targets = resolve_targets(trunk, role, last_layers, option)
     if targets.parameters:
         raise ConfigError(
             f"{option}: {role!r} would leave out {_share(trunk, targets.parameters):.0%} of the layers' weights, the "
