@@ -8,9 +8,9 @@ from typing import Any
 
 from adjudge.core.config import read_yaml
 from adjudge.core.task import Task
-from adjudge.models.loading import load_tokenizer, locate
+from adjudge.models.trunk.loading import load_tokenizer, locate
 from adjudge.prompts import Prompt, build_prompt
-from adjudge.prompts.build import Style
+from adjudge.prompts.encode import Style
 
 TASK = Path(__file__).resolve().parent.parent / "tasks" / "emotion.yaml"
 LABELS = ("anger", "fear", "joy", "love", "sadness", "surprise")

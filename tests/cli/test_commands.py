@@ -109,7 +109,7 @@ def test_options_are_described_from_the_config_with_nested_ones_by_dotted_names(
 
 
 def test_models_lists_the_catalog(adjudge: Call) -> None:
-    from adjudge.models.catalog import MODELS
+    from adjudge.models.trunk.catalog import MODELS
 
     answer = adjudge("models")
     assert answer.status == 0
@@ -193,7 +193,7 @@ def test_a_failed_run_does_not_stop_the_others_and_gives_1(
     def broken(*_: object, **__: object) -> None:
         raise FloatingPointError("the loss became nan")
 
-    monkeypatch.setattr("adjudge.models.tfidf.TfidfClassifier.save", broken)
+    monkeypatch.setattr("adjudge.models.classifiers.tfidf.TfidfClassifier.save", broken)
     answer = adjudge("run", recipe, "--set", "methods=[{kind: tfidf}, {kind: majority}]")
     assert answer.status == 1
     assert "the loss became nan" in answer.err
@@ -246,6 +246,27 @@ def test_a_constant_that_is_no_accuracy_is_refused(text: str, finished: Project,
     assert text in answer.err
 
 
+def test_compare_decides_by_the_metric_asked_for(finished: Project, adjudge: Call, here: Path) -> None:
+    runs = (finished.tfidf, finished.majority)
+    answer = answer_json(adjudge("compare", *runs, "--json", "--metric", "log_loss").out)
+    assert (answer["options"]["metric"], answer["options"]["margin"]) == ("log_loss", 0.02)
+    labels = answer["labels"]
+    (here / "costs.yaml").write_text(f"{labels[0]}: {{{labels[1]}: 5}}\n", encoding="utf-8")
+    answer = answer_json(adjudge("compare", *runs, "--json", "--metric", "cost", "--costs", "costs.yaml").out)
+    assert answer["options"]["mistake_costs"] == {labels[0]: {labels[1]: 5.0}}
+    assert "cost" in answer["groups"][0]["test"]
+
+
+def test_compare_refuses_metrics_and_costs_that_are_none(finished: Project, adjudge: Call, here: Path) -> None:
+    answer = adjudge("compare", finished.tfidf, "--metric", "macro_f2")
+    assert answer.status == 2
+    assert "did you mean 'macro_f1'" in answer.err
+    (here / "costs.yaml").write_text("spam: 3\n", encoding="utf-8")
+    answer = adjudge("compare", finished.tfidf, "--metric", "cost", "--costs", "costs.yaml")
+    assert answer.status == 2
+    assert "costs.yaml: expected costs as `gold label: {answer: cost}`" in answer.err
+
+
 def test_evaluate_recomputes_metrics_and_finds_a_changed_one(finished: Project, here: Path, adjudge: Call) -> None:
     good = adjudge("evaluate", finished.tfidf, "--check")
     assert good.status == 0
@@ -285,7 +306,7 @@ def test_show_of_a_failed_run_says_why(
     def broken(*_: object, **__: object) -> None:
         raise FloatingPointError("the loss became [nan]")
 
-    monkeypatch.setattr("adjudge.models.majority.MajorityClassifier.save", broken)
+    monkeypatch.setattr("adjudge.models.classifiers.majority.MajorityClassifier.save", broken)
     adjudge("run", recipe, "--set", "methods=[{kind: majority}]")
     (file,) = Path("runs").rglob("run.json")
     answer = adjudge("show", file.parent)

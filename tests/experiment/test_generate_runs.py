@@ -16,14 +16,14 @@ from adjudge.compare.tables import markdown_table
 from adjudge.core.errors import DataError
 from adjudge.core.runs import Run
 from adjudge.evaluate.predictions import evaluate_run
-from adjudge.experiment import verify
-from adjudge.experiment.derived import open_source
-from adjudge.experiment.planning import estimate_recipe
 from adjudge.experiment.predict import PredictOptions, predict_file, predict_texts
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
+from adjudge.experiment.source_runs import open_run
 from adjudge.experiment.tune import Search, tune_recipe
-from adjudge.models.generation import Writer, Written
+from adjudge.foresee.planning import estimate_recipe
+from adjudge.models.classifiers import round_trip as verify
+from adjudge.models.engine.writer import Writer, Written
+from adjudge.recipe.recipe import load_recipe
 from tests.tiny_models import tiny_llama
 
 pytestmark = pytest.mark.usefixtures("fast_verify")
@@ -167,7 +167,7 @@ def test_a_search_scores_replies_and_not_the_scores_beside_them(
 
 def test_runs_that_carry_scores_alone_are_not_made_from_it(make: Make) -> None:
     with pytest.raises(DataError, match="read off replies"):
-        open_source(make())
+        open_run(make())
 
 
 @pytest.mark.parametrize("head", ["label", "generate"])

@@ -10,14 +10,15 @@ import numpy as np
 from markupsafe import Markup
 from scipy.special import expit
 
-from adjudge.compare.charts.lines import Bins, Series, curves, reliability_diagram
 from adjudge.compare.fairness import LoadedRun
 from adjudge.compare.results import Group
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.calibration import reliability, softmax
+from adjudge.evaluate.intervals import wilson_interval
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
 from adjudge.evaluate.sets import set_metrics
 from adjudge.evaluate.slices import LENGTH_COLUMNS, META_PREFIX, metrics_by_slice, slice_columns
+from adjudge.render.charts.lines import Bins, Series, curves, reliability_diagram
 
 MOST_LABELS = 24
 """Beyond this many labels the matrix is unreadable, and the pairs most often confused are listed instead."""
@@ -30,11 +31,12 @@ SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model"})
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability before and after temperature scaling, over the test rows of all seeds."""
+    """Reliability before and after temperature scaling, over the answers (``rows`` of them) of all seeds."""
 
     chart: Markup
     error_before: float
     error_after: float
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Details:
         confusion: ``[C][C]`` test rows by gold and answer, summed over seeds; None beyond `MOST_LABELS`.
         confused: (gold, answer, rows, share of the gold label's rows), most frequent first; None of several labels.
         per_class: label -> precision, recall, F1 and support, over the rows of all seeds.
+        recalls: label -> Wilson's 95% interval of its recall (the mean over seeds) on its test rows.
         slices: title -> slices.
         scorings: ways of scoring tried side by side, as (headers, rows); None where there are none.
         facts: name -> value, as text.
@@ -74,6 +77,7 @@ class Details:
     confusion: list[list[int]] | None
     confused: list[tuple[str, str, int, float]] | None
     per_class: Mapping[str, Mapping[str, float]]
+    recalls: Mapping[str, tuple[float, float]]
     calibration: Calibration
     curves: tuple[Curve, ...]
     slices: Mapping[str, tuple[Slice, ...]]
@@ -98,12 +102,18 @@ def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
         confusion=confusion if len(labels) <= MOST_LABELS else None,
         confused=None if confusion is None else _confused(confusion, per_class, labels),
         per_class=per_class,
+        recalls={label: _recall_interval(one, len(members)) for label, one in per_class.items()},
         calibration=_calibration(group.label, members, gold, predicted),
         curves=tuple(_curves(group.label, members)),
         slices=_slices(members),
         scorings=_scorings((members[0].record.get("facts") or {}).get("scorings")),
         facts=_facts(group, members),
     )
+
+
+def _recall_interval(one: Mapping[str, float], seeds: int) -> tuple[float, float]:
+    rows = round(one["support"] / seeds)
+    return wilson_interval(round(one["recall"] * rows), rows) if rows else (0.0, 1.0)
 
 
 def _confused(
@@ -125,15 +135,15 @@ def _calibration(label: str, members: Sequence[LoadedRun], gold: IntArray, predi
         held, logits = sets[gold].ravel(), np.concatenate([m.test.logits for m in members])
         shown = np.concatenate([m.test.probs for m in members])
         both = [_bins(probs.ravel(), held) for probs in (expit(logits.astype(np.float64)), shown)]
-        return Calibration(reliability_diagram(both[0][0], both[1][0], title), both[0][1], both[1][1])
+        return Calibration(reliability_diagram(both[0][0], both[1][0], title), both[0][1], both[1][1], held.size)
     answered = predicted != NO_ANSWER
     correct = (gold == predicted)[answered]
     if not len(correct):
-        return Calibration(Markup(""), float("nan"), float("nan"))
+        return Calibration(Markup(""), float("nan"), float("nan"), 0)
     after = np.concatenate([m.test.probs for m in members])[answered]
     before = softmax(np.concatenate([m.test.logits for m in members])[answered])
     found = [_bins(probs[np.arange(len(correct)), predicted[answered]], correct) for probs in (before, after)]
-    return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1])
+    return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1], len(correct))
 
 
 def _bins(confidence: FloatArray, correct: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Bins, float]:

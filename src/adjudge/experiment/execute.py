@@ -7,36 +7,28 @@ import re
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
-from adjudge.core.decision import Decision
 from adjudge.core.errors import WorkError
 from adjudge.core.problem import stated
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
-from adjudge.core.types import IntArray, Reply, Split
-from adjudge.data.splits import split_hash
-from adjudge.evaluate.calibration import fit_set_temperature, fit_temperature
+from adjudge.core.types import Reply
+from adjudge.evaluate.calibrate import calibrate, thresholds_of
 from adjudge.evaluate.predictions import evaluate_run
-from adjudge.evaluate.thresholds import best_thresholds
+from adjudge.experiment.inputs import Inputs, split_records
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
-from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
 from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
-from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
 from adjudge.methods import METHODS, Fitted, Setting
+from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
+from adjudge.recipe.recipe import PlannedRun
 from adjudge.train.checkpoints import Checkpoints
-
-if TYPE_CHECKING:
-    from adjudge.experiment.continuing import StartingPoint
 
 # Facts that have a place of their own in run.json.
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
@@ -44,34 +36,6 @@ FitTask = Callable[[Setting], Fitted]
 """Fits to data that it knows; what surrounds the fit is told. A fact ``train_seconds`` says what it took."""
 # Folders of an absolute path, but neither a URL nor "and/or".
 _PATH = re.compile(r"(?<![\w/:.~])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\":;,]+[\\/])+")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What all runs of a recipe share: data loaded and gated once.
-
-    Attributes:
-        labels: the closed set, in the order of every array.
-        check: the gate's report, JSON-ready.
-        accepted: codes of errors that were found and accepted.
-        cache: folder for what methods keep between runs.
-        start: the run whose classifier is trained on, or None.
-    """
-
-    recipe: LoadedRecipe
-    labels: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split | None
-    check: dict[str, Any]
-    accepted: tuple[str, ...]
-    cache: Path
-    start: StartingPoint | None = None
-
-    def splits(self) -> dict[str, Split]:
-        """The splits by name."""
-        found = {"train": self.train, "validation": self.validation}
-        return found if self.test is None else {**found, "test": self.test}
 
 
 def execute(
@@ -169,14 +133,6 @@ def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def split_records(inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """Rows, content hash and source of every split, as in run.json."""
-    return {
-        name: {"rows": len(split), "hash": split_hash(split), "source": split.source}
-        for name, split in inputs.splits().items()
-    }
-
-
 def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: RunLog, progress: Progress) -> None:
     write_json(run.path / "check.json", inputs.check)
     began = time.perf_counter()
@@ -235,6 +191,8 @@ def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:
     record["model"] = facts.pop("model", record["model"])
     record["template"] = facts.pop("template", None)
     record["labels_used"] = dict(fitted.labels_used)
+    if METHODS.load(record["method"]).deterministic:
+        facts["deterministic"] = True
     record["facts"] = facts
 
 
@@ -263,36 +221,6 @@ def _predict(
         seconds, rows = time.perf_counter() - began, len(inputs.test)
         _write(run, "test", inputs, classifier, logits, replies)
     return seconds, rows
-
-
-def calibrate(classifier: Classifier, logits: npt.NDArray[np.float32], validation: Split) -> None:
-    """Fit the temperature of a classifier and, where its texts may have several labels, the thresholds; in place.
-
-    Args:
-        classifier: fitted.
-        logits: ``[N, C]`` its answers for validation.
-        validation: rows with gold labels.
-    """
-    problem = classifier.decision.problem
-    if not problem.multi:
-        classifier.temperature = fit_temperature(logits, gold_indices(validation, classifier.labels))
-        return
-    gold = problem.indicator([str(cell) for cell in validation.labels], classifier.labels)
-    classifier.temperature = fit_set_temperature(logits, gold)
-    probs = classifier.decision.probabilities(logits, classifier.temperature)
-    classifier.decision = Decision(problem, best_thresholds(probs, gold))
-
-
-def thresholds_of(classifier: Classifier) -> dict[str, dict[str, float]]:
-    """``thresholds`` by label, for run.json; nothing where one label is given."""
-    found = dict(zip(classifier.labels, classifier.decision.thresholds, strict=False))
-    return {"thresholds": found} if found else {}
-
-
-def gold_indices(split: Split, labels: tuple[str, ...]) -> IntArray:
-    """Label indices ``[N]`` of a split whose labels are all in the set."""
-    index = {label: i for i, label in enumerate(labels)}
-    return np.array([index[str(label)] for label in split.labels], dtype=np.int64)
 
 
 def _write(

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 
 from adjudge.core.seeds import stream_generator
-from adjudge.methods.contract import Setting
-from adjudge.models.loading import Pretrained
-from adjudge.models.trial import refuse_without_embeddings
+from adjudge.methods.method import Setting
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.trial import refuse_without_embeddings
 
 Start = Literal["labels", "vocabulary"]
 

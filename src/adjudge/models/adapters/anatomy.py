@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.adapters.targets import is_attention, weights_by_role
+from adjudge.models.adapters.target_layers import is_attention, weights_by_role
 
 _TRACE_NAME = "adjudge_trace"
 # A name up to the numbers of its layer, of which blocks of layers have two.

@@ -1,0 +1,133 @@
+"""What the methods that train a network share: encoding rows, training, describing the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adjudge.core.types import Split
+from adjudge.methods.difficulty import difficulty
+from adjudge.methods.method import Fitted, Setting
+from adjudge.methods.targets import targets_of
+from adjudge.methods.warm_start import start_from
+from adjudge.methods.writing import decide_by_reply, give_writer, refuse_other_losses, settle
+from adjudge.models.assembly import describe
+from adjudge.models.classifiers.neural import CHUNK_TEXTS, NeuralClassifier
+from adjudge.models.engine.heads import WritingHead
+from adjudge.models.engine.network import Network
+from adjudge.models.engine.throughput import matrix_peak, operations_per_token
+from adjudge.models.trunk.lookup import keep_gradients
+from adjudge.models.trunk.masks import mask_quickly
+from adjudge.train.batches import Rows
+from adjudge.train.loop import Trainer
+from adjudge.train.multitask import Lesson, joined, mixing_steps
+from adjudge.train.trained import Trained
+from adjudge.train.training_config import TrainingConfig
+
+
+def encode_rows(split: Split, classifier: NeuralClassifier) -> Rows:
+    """A split's rows, ready for the loop."""
+    targets = targets_of(split, classifier.labels, classifier.decision.problem)
+    return Rows(classifier.prompt.encode(split.texts, classifier.tokenizer), targets)
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A classifier that is about to be trained, and what it is trained on."""
+
+    classifier: NeuralClassifier
+    train: Split
+    validation: Split
+    setting: Setting
+
+    def lesson(self, config: TrainingConfig) -> Lesson:
+        """Its rows, ready for the loop."""
+        classifier, labels = self.classifier, self.setting.labels
+        rows = encode_rows(self.train, classifier)
+        hard = difficulty(config.curriculum, self.train, rows, len(labels))
+        return Lesson(
+            network=classifier.network,
+            train=replace(rows, difficulty=hard, soft=self.setting.soft),
+            validation=encode_rows(self.validation, classifier),
+            n_labels=len(labels),
+            name=self.setting.task.name,
+            decide=decide_by_reply(classifier),
+        )
+
+
+def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted:
+    """Train the trainable weights of one classifier's network, or of several on one trunk, and describe what happened.
+
+    Args:
+        pupils: the fit's own first, then those of `Setting.joint`.
+        config: see `TrainingConfig`.
+
+    Returns:
+        The first one fitted, with the others as `Fitted.further`.
+    """
+    first, setting = pupils[0].classifier, pupils[0].setting
+    if setting.start is not None:
+        start_from(first, setting.start)
+    heads = [pupil.classifier.network.head for pupil in pupils]
+    for pupil, head in zip(pupils, heads, strict=True):
+        if isinstance(head, WritingHead):
+            refuse_other_losses(config.loss, pupil.setting)
+            give_writer(pupil.classifier, pupil.setting)
+    if not any(isinstance(head, WritingHead) and head.shares_table for head in heads):
+        keep_gradients(first.network.engine.trunk)  # else the gradient of all words is added to the tokens'
+    mask_quickly(first.network.engine.trunk)
+    network = joined([pupil.classifier.network for pupil in pupils])
+    trainer = Trainer(
+        network,
+        config,
+        setting.seed,
+        setting.progress,
+        setting.log,
+        max_seconds=setting.max_seconds,
+        checkpoints=setting.checkpoints,
+    )
+    sizes = [pupil.classifier.network.n_parameters() for pupil in pupils]
+    lessons = [pupil.lesson(config) for pupil in pupils]
+    temperature = setting.joint.temperature if setting.joint else 1.0
+    done, selection = trainer.teach(lessons, temperature)
+    shared = done.facts() | {"matrix_peak_share": _peak_share(network, done)}
+    if len(pupils) > 1:
+        shared["joint"] = _mixture(pupils, config, temperature)
+    fitted = [
+        _fitted(pupil, shared | {"trainable_parameters": size[0], "total_parameters": size[1]}, selection.logits)
+        for pupil, size in zip(pupils, sizes, strict=True)
+    ]
+    return replace(fitted[0], further=tuple(fitted[1:]))
+
+
+def _mixture(pupils: Sequence[Pupil], config: TrainingConfig, temperature: float) -> dict[str, Any]:
+    """Facts about tasks that were learnt together: the steps are those of a training that nothing ended early."""
+    sizes = [len(pupil.train) for pupil in pupils]
+    steps = mixing_steps(sizes, temperature, config.total_steps(*sizes))
+    return {
+        "temperature": temperature,
+        "tasks": [
+            {"name": pupil.setting.task.name, "train_rows": size, "steps": count}
+            for pupil, size, count in zip(pupils, sizes, steps, strict=True)
+        ],
+    }
+
+
+def _fitted(pupil: Pupil, facts: dict[str, Any], logits: npt.NDArray[np.float32]) -> Fitted:
+    classifier, validation = pupil.classifier, pupil.validation
+    facts = describe(classifier) | facts | settle(classifier)
+    # In longer splits the classifier packs its batches within blocks of texts, and other batches round otherwise.
+    whole = len(logits) == len(validation) <= CHUNK_TEXTS
+    used = {"train": len(pupil.train), "validation": len(validation)}
+    return Fitted(classifier, used, facts, logits + classifier.offset if whole else None)
+
+
+def _peak_share(network: Network, done: Trained) -> float:
+    """Share of the machine's matrix peak that training reached; see `operations_per_token` for what counts."""
+    _, per_token = operations_per_token(network)
+    peak = matrix_peak(network.device.type, network.precision)
+    return done.tokens * per_token / max(done.training_seconds, 1e-9) / peak
