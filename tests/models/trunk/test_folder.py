@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from adjudge.models.trunk.folder import CONVERT, refuse_unreadable
-from adjudge.models.trunk.loading import load_pretrained, locate
 from safetensors.torch import load_file
 
 from adjudge.core.errors import ModelNotFoundError
+from adjudge.models.trunk.folder import CONVERT, refuse_unreadable
+from adjudge.models.trunk.loading import load_pretrained, locate
 from tests.tiny_models import tiny_model
 
 POINTER = (

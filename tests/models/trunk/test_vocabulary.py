@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adjudge.models.trunk.loading import find_tokenizer, load_pretrained
-from adjudge.models.trunk.tokenizer import ModelTokenizer
-from adjudge.models.trunk.vocabulary import ORDINARY, refuse_without_vocabulary
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from adjudge.core.errors import ConfigError, ModelNotFoundError
+from adjudge.models.trunk.loading import find_tokenizer, load_pretrained
+from adjudge.models.trunk.tokenizer import ModelTokenizer
+from adjudge.models.trunk.vocabulary import ORDINARY, refuse_without_vocabulary
 from tests.tiny_models import FAMILIES, tiny_model, tiny_tokenizer
 
 
