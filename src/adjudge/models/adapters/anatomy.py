@@ -38,18 +38,16 @@ class AttentionLayer:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """A trunk's parts by what they do.
+class LayerEnds:
+    """What ends the halves of a trunk's layers: the projections that run last in each.
 
     Attributes:
-        attention: its attention layers, in the order in which they run.
-        attention_outputs: the projection that ends the attention half of each layer.
-        mlp_outputs: the projection (or the mixture's experts) that ends the other half.
+        attention: of the attention halves.
+        mlp: of the others; a mixture's experts are one of these.
     """
 
-    attention: tuple[AttentionLayer, ...]
-    attention_outputs: tuple[str, ...]
-    mlp_outputs: tuple[str, ...]
+    attention: tuple[str, ...]
+    mlp: tuple[str, ...]
 
 
 @dataclass
@@ -72,8 +70,8 @@ class _Trace:
         self.attention.append(AttentionLayer(inside[:-1], keys, values, tuple(feeding)))
 
 
-def study(trunk: nn.Module, ids: tuple[int, ...] = (0, 1, 2)) -> Anatomy:
-    """Run a trunk over a few tokens and note what happens.
+def attention_layers(trunk: nn.Module, ids: tuple[int, ...] = (0, 1, 2)) -> tuple[AttentionLayer, ...]:
+    """Run a trunk over a few tokens and note every call of its attention, in the order in which they come.
 
     Args:
         trunk: a Transformers model without head; left as it was.
@@ -82,7 +80,6 @@ def study(trunk: nn.Module, ids: tuple[int, ...] = (0, 1, 2)) -> Anatomy:
     Raises:
         ConfigError: its attention does not go through Transformers' attention interface, or it cannot be traced.
     """
-    ends = layer_ends(trunk)
     trace = _Trace({module: name for name, module in trunk.named_modules()})
     with _tracing(trunk), _noting(trunk, trace.projection):
         embedded = trunk.get_input_embeddings()(torch.tensor([ids], device=next(trunk.parameters()).device))  # type: ignore[operator]
@@ -94,30 +91,17 @@ def study(trunk: nn.Module, ids: tuple[int, ...] = (0, 1, 2)) -> Anatomy:
             raise _out_of_reach(trunk, f" ({reason})") from error
     if not trace.attention:
         raise _out_of_reach(trunk)
-    return Anatomy(tuple(trace.attention), ends.attention, ends.mlp)
+    return tuple(trace.attention)
 
 
 def _out_of_reach(trunk: nn.Module, reason: str = "") -> ConfigError:
     return ConfigError(
         f"{type(trunk).__name__} computes its attention by itself, so its keys and values cannot be reached{reason}; "
-        "use lora, or of ia3 targets: mlp"
+        "use lora, or ia3 with targets: mlp"
     )
 
 
-@dataclass(frozen=True)
-class Ends:
-    """What ends the halves of a trunk's layers: the projections that run last in each.
-
-    Attributes:
-        attention: of the attention halves.
-        mlp: of the others; a mixture's experts are one of these.
-    """
-
-    attention: tuple[str, ...]
-    mlp: tuple[str, ...]
-
-
-def layer_ends(trunk: nn.Module) -> Ends:
+def layer_ends(trunk: nn.Module) -> LayerEnds:
     """Run a trunk over a few tokens and see which projections to the layers' width run last in each layer.
 
     Args:
@@ -138,7 +122,7 @@ def layer_ends(trunk: nn.Module) -> Ends:
     trunk.train(training)
     inside = tuple(f"{name}." for name, module in trunk.named_modules() if name and is_attention(module))
     last = {(stem(name), name.startswith(inside)): name for name in passed}
-    return Ends(
+    return LayerEnds(
         attention=tuple(name for (_, is_inside), name in last.items() if is_inside),
         mlp=tuple(name for (_, is_inside), name in last.items() if not is_inside),
     )
