@@ -122,11 +122,11 @@ def run_out_above(network: Network, rows: int, error: Exception) -> list[int]:
     """Let batches of more than so many rows run out of memory; returns the sizes that were tried."""
     states, tried = network.engine.states, []
 
-    def limited(encoded: Sequence[Encoded], *args: Any) -> States:
+    def limited(encoded: Sequence[Encoded], *args: Any, **options: Any) -> States:
         tried.append(len(encoded))
         if len(encoded) > rows:
             raise error
-        return states(encoded, *args)
+        return states(encoded, *args, **options)
 
     network.engine.states = limited  # type: ignore[method-assign]
     return tried

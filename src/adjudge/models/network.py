@@ -200,7 +200,7 @@ class Network:
         try:
             with compute(self.precision, self.device):
                 kept = self._prefix_states()
-                states = self.engine.states(rows, self.prefix_ids, paths, kept)
+                states = self.engine.states(rows, self.prefix_ids, paths, kept, fixed_widths=True)
             return reader(states)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):

@@ -263,7 +263,7 @@ def build_network(
     if bidirectional and not causal:
         raise ConfigError(f"attention: {pretrained.located.name!r} is an encoder, which looks both ways; leave it out")
     engine = engine or Engine(pretrained.trunk.to(device), causal=causal, bidirectional=bidirectional)
-    if engine.path == "padded":
+    if engine.path != "packed":
         needs = "prefix" if isinstance(virtual_tokens(engine.trunk), SoftPrefix) else ""
         needs = "attention: bidirectional with labels of several tokens" if bidirectional and head.paths else needs
         if needs:
