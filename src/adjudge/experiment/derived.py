@@ -27,6 +27,7 @@ from adjudge.evaluate.predictions import evaluate_run, read_arrays
 from adjudge.experiment.execute import calibrate, thresholds_of
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
+from adjudge.experiment.neighbours import batch_facts
 from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
 
 SPLITS: tuple[EvaluatedSplit, ...] = ("validation", "test")
@@ -189,13 +190,14 @@ def make_run(making: Making, classifier: Classifier, progress: Progress | None =
         with RunLog(folder / "log.jsonl") as log, PeakMemory() as memory:
             record["cost"] |= _predict(run, classifier, ground, record, shown)
             log.note("predicted")
+            batches = batch_facts(classifier, run, ground.splits)
             run.write_record({**record, "status": "running"})
             write_json(folder / "metrics.json", evaluate_run(run))
             classifier.save(folder / "model")
             probe = probe_texts(ground.splits["validation"].texts)
             trip = verify_saved(classifier, folder / "model", probe, tolerance=tolerance_of(record))
             log.note("round trip verified")
-        record["facts"] |= {
+        record["facts"] |= batches | {
             "round_trip": trip.facts(),
             "paired": [paired(other.run, run, ground) for other in making.against],
         }

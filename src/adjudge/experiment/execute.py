@@ -29,6 +29,7 @@ from adjudge.evaluate.predictions import evaluate_run
 from adjudge.evaluate.thresholds import best_thresholds
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
+from adjudge.experiment.neighbours import batch_facts
 from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
 from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
 from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
@@ -71,6 +72,11 @@ class Inputs:
     def splits(self) -> dict[str, Split]:
         """The splits by name."""
         found = {"train": self.train, "validation": self.validation}
+        return found if self.test is None else {**found, "test": self.test}
+
+    def predicted(self) -> dict[EvaluatedSplit, Split]:
+        """The splits that a run predicts, by name."""
+        found: dict[EvaluatedSplit, Split] = {"validation": self.validation}
         return found if self.test is None else {**found, "test": self.test}
 
 
@@ -189,6 +195,8 @@ def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: R
     log.note("fitted")
     seconds, rows = _predict(fitted, inputs, run, record, progress)
     log.note("predicted")
+    record["facts"] |= batch_facts(classifier, run, inputs.predicted())
+    log.note("texts alone and among others compared")
     if inputs.start is not None:
         record["facts"]["forgetting"] = inputs.start.forgetting(classifier, inputs.train, progress)
         log.note("forgetting checked")

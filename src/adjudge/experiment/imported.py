@@ -62,7 +62,7 @@ def import_run(
         folder=run,
         method=ADAPTER if (folder / "adapter_config.json").is_file() else SEQUENCE,
         config={"folder": folder.name, "base": Path(base).name if base else None, "max_tokens": max_tokens},
-        facts={"precision": "float32"},
+        facts={"precision": "float32", **_engine(classifier)},
         labels_used={},
         ground=ground,
         cost={"total_parameters": _parameters(classifier)},
@@ -99,6 +99,11 @@ def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Groun
         "calibration": {"temperature": 1.0},
     }
     return Ground(record, measured)
+
+
+def _engine(classifier: Imported) -> dict[str, str]:
+    runs = classifier.network.engine if isinstance(classifier, NeuralClassifier) else classifier
+    return {"engine": runs.path, "engine_reason": runs.reason}
 
 
 def _described(classifier: Imported) -> dict[str, Any]:

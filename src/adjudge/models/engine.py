@@ -1,4 +1,4 @@
-"""Runs a trunk over encoded rows: packed where a probe shows that this is exact, else padded, else by equal lengths."""
+"""Runs a trunk over encoded rows: packed where a probe shows that this is exact, else padded or by equal lengths."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from adjudge.models.prefix_cache import PrefixStates
 PROBE_TOLERANCE = 1e-4
 
 # An architecture that nobody tried may fail in any of these ways.
-_FAILURES = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)
+FAILURES = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)
 
-Path = Literal["packed", "padded", "equal lengths"]
+Layout = Literal["packed", "padded", "equal lengths"]
 """How rows share a pass: one sequence; right-padded with a mask; only rows of one length together, without padding."""
 
 
@@ -61,7 +61,8 @@ class Engine:
         ConfigError: a row's states depend on the other rows whichever way they are run.
 
     Attributes:
-        path: see `Path`.
+        path: see `Layout`.
+        prediction_path: that of prediction, where another one rounds a row the same way in any batch.
         reason: why not packed, and why not padded, or an empty string.
         position_offset: added to positions (RoBERTa counts from its padding id on).
         caches: whether a prefix's states can be kept and put in front of later rows.
@@ -80,6 +81,7 @@ class Engine:
         if bidirectional:
             _look_both_ways(trunk)
         self.path, self.reason = self._choose()
+        self.prediction_path = self.path
 
     def states(
         self,
@@ -88,7 +90,7 @@ class Engine:
         paths: Sequence[tuple[int, ...]] = (),
         prefix_states: PrefixStates | None = None,
         *,
-        fixed_widths: bool = False,
+        predicting: bool = False,
     ) -> States:
         """Run a batch.
 
@@ -97,12 +99,15 @@ class Engine:
             prefix_ids: the prompt's prefix.
             paths: label-trie nodes to run behind every row.
             prefix_states: of the prefix, from `prefix_states`; it is not run again then.
-            fixed_widths: see `pack`; a row's states are then rounded the same way in any batch.
+            predicting: whether a row's states shall be rounded the same way in any batch; training need not.
         """
-        if self.path != "packed":
-            return self._separate(encoded, prefix_ids, paths, padded=self.path == "padded")
-        options = {"causal": self.causal, "fixed_widths": fixed_widths}
-        return self._packed(pack(encoded, prefix_ids, paths=paths, replay=prefix_states, **options))
+        if self.path == "packed":
+            batch = pack(
+                encoded, prefix_ids, causal=self.causal, paths=paths, replay=prefix_states, fixed_widths=predicting
+            )
+            return self._packed(batch)
+        path = self.prediction_path if predicting else self.path
+        return self._separate(encoded, prefix_ids, paths, padded=path == "padded")
 
     def prefix_states(self, prefix_ids: Sequence[int]) -> PrefixStates:
         """Run a prefix alone and keep its keys and values; only where `caches` says so."""
@@ -203,7 +208,7 @@ class Engine:
         return output.last_hidden_state, mask & (ids >= 0)
 
     @torch.no_grad()
-    def _choose(self) -> tuple[Path, str]:
+    def _choose(self) -> tuple[Layout, str]:
         """Run a few short rows and one that is longer than any window together, and compare with each row alone."""
         training = self.trunk.training
         self.trunk.eval()
@@ -223,16 +228,16 @@ class Engine:
         finally:
             self.trunk.train(training)
         raise ConfigError(
-            f"{type(self.trunk).__name__}: what it makes of a text depends on the other texts of a batch ({problem}; "
-            f"rows of equal length and single rows differ by {worst:.1e}, allowed {PROBE_TOLERANCE:g}), so its answers "
-            "could not be repeated; take a model of another architecture"
+            f"{type(self.trunk).__name__}: what it makes of a text depends on the texts beside it ({problem}; rows of "
+            f"equal length and single rows differ by {worst:.1e}; allowed: {PROBE_TOLERANCE:g}), so answers could not "
+            "be repeated; take a model of another architecture"
         )
 
     def _alone(self, rows: Sequence[Encoded], prefix: Sequence[int]) -> torch.Tensor:
         """Answer slots' states ``[B, H]`` of rows that are run one by one, as Transformers runs them."""
         try:
             return torch.cat([self._answer_states(self._separate([row], prefix, (), padded=False)) for row in rows])
-        except _FAILURES as error:
+        except FAILURES as error:
             if out_of_memory(error):
                 raise
             what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
@@ -242,7 +247,7 @@ class Engine:
             ) from error
 
     def _pack_or_say_why(self, rows: Sequence[Encoded], prefix: Sequence[int], expected: torch.Tensor) -> str:
-        """Set the trunk up for the packed form, where it agrees; else leave the trunk as it was and say what is wrong."""
+        """Set the trunk up for the packed form where it agrees; else say what is wrong and leave it as it was."""
         config: Any = self.trunk.config
         native = config._attn_implementation
         _register()
@@ -279,7 +284,7 @@ class Engine:
             worst = self._difference(self._packed(batch), expected)
         except NotPackableError as error:
             return f"the attention layer wants {error}"
-        except _FAILURES as error:
+        except FAILURES as error:
             if out_of_memory(error):
                 raise
             # It may still work, padded, but not unheard.

@@ -191,7 +191,7 @@ def _groups(
 
 
 def fixed_width(length: int) -> int:
-    """Slots of a group for rows of `length` >= 1 tokens: 8, 16 … 128, 144 … 256, 288 …"""
+    """Slots of a group for rows of `length` >= 1 tokens: 8, 16 … 128, 144 … 256, 288 and so on."""
     step = max(_WIDTH_STEP, (1 << (length - 1).bit_length()) // 16)
     return -(-length // step) * step
 
