@@ -231,7 +231,7 @@ def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
         ),
         "texts shortened": f"{group.truncated:.1%} of the test rows",
         "replies unparsed": f"{group.unparsed:.1%} of the test rows" if group.unparsed else None,
-        "asked alone or among others": "; ".join(_neighbours(m.record) for m in members).strip("; ") or None,
+        "asked alone or among others": "; ".join(filter(None, (_neighbours(m.record) for m in members))) or None,
     }
     for name, source in (("option", (record["config"].get("method") or {})), ("fact", record.get("facts") or {})):
         values |= {f"{name}: {key}": item for key, item in _leaves(source) if key.split(".")[0] not in SHOWN_ELSEWHERE}

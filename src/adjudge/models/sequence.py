@@ -154,8 +154,8 @@ class SequenceClassifier:
                 return path, problem
             problem += f"{'; ' if problem else ''}{path} and single texts differ by {worst / scale:.1e}"
         raise ConfigError(
-            f"{type(self.model).__name__}: what it makes of a text depends on the texts beside it ({problem}; allowed: "
-            f"{PROBE_TOLERANCE:g}), so answers could not be repeated; take a model of another architecture"
+            f"{type(self.model).__name__}: what it makes of a text depends on the texts beside it ({problem}; "
+            f"allowed: {PROBE_TOLERANCE:g}), so answers could not be repeated; take a model of another architecture"
         )
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
