@@ -72,7 +72,7 @@ def test_a_difference_that_rounding_explains_widens_the_runs_tolerance(tmp_path:
     found = facts_of(Stub(shift=0.03), tmp_path)["batch_invariance"]
     assert found["tolerance"] == 0.1
     assert found["largest_difference"] == pytest.approx(0.03, abs=1e-6)
-    assert found["near_ties"]["validation"] == 5
+    assert found["near_ties"]["validation"] == 4  # 0.43, 0.48, 0.53 and 0.58
 
 
 def test_a_difference_beyond_rounding_fails_the_run(tmp_path: Path) -> None:
