@@ -37,6 +37,7 @@ from adjudge.cli import (
 from adjudge.cli import run as run_command
 from adjudge.cli.screen import complain, quiet_libraries, show_warning
 from adjudge.core.errors import AdjudgeError, AdjudgeWarning
+from adjudge.core.processes import keep_working_folder_out
 
 INTERRUPTED = 130
 BUG = "this is a bug in adjudge; please report it with the lines above"
@@ -108,6 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     quiet_libraries()
+    keep_working_folder_out()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", AdjudgeWarning)
