@@ -18,7 +18,7 @@ SHADOWS = ("random", "json", "numpy", "runpy", "queue", "sitecustomize", "adjudg
 def shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder whose files are called like modules."""
     for name in SHADOWS:
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working folder')\n", encoding="utf-8")
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
