@@ -124,13 +124,13 @@ def _fitting(frame: pl.DataFrame, label: str | tuple[str, ...], source: str) -> 
         note = f"a column of 0 and 1 for each label ({shown}), "
         if counts == {1}:
             return SINGLE, note + "with a single 1 in each row; if one of them is the label, choose with --label"
-        return _separated(label), note + "read as several labels; if one of them is the label, choose with --label"
+        return separated(label), note + "read as several labels; if one of them is the label, choose with --label"
     sets = _sets(frame, label)
     if sets is not None:
         if all(row is None or len(row) < 2 for row in sets):
             return SINGLE, None
         labels = {name for row in sets for name in row or ()}
-        return _separated(sorted(labels)), f"column {label!r} holds lists: a row may have several labels (multi_label)"
+        return separated(sorted(labels)), f"column {label!r} holds lists: a row may have several labels (multi_label)"
     written = [value for value in label_values(frame, label, source) if isinstance(value, str) and value.strip()]
     separator = next((each for each in SEPARATORS if _separates(written, each)), None)
     if separator is None:
@@ -153,7 +153,7 @@ def _separates(written: Sequence[str], separator: str) -> bool:
     return len(uses) <= len(cells) and sum(uses[part] > 1 for part in parts) >= _REUSED * len(parts)
 
 
-def _separated(labels: Sequence[str]) -> Problem:
+def separated(labels: Sequence[str]) -> Problem:
     """Several labels for a text, with a separator that no label holds."""
     held = "".join(labels)
     separator = next((each for each in (*SEPARATORS, "||", "##", " & ") if each not in held), "|")

@@ -13,6 +13,7 @@ from adjudge.core.errors import DataError, nearest
 from adjudge.core.hashing import hash_text
 from adjudge.core.task import Task
 from adjudge.core.types import Split
+from adjudge.data.annotations.prodigy import refuse_rejected
 from adjudge.data.label_cells import read_labels
 
 SHOWN = 10
@@ -79,7 +80,7 @@ def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
     Raises:
         DataError: there is no such column, or rows that hold what the task's problem has no place for.
     """
-    problems: list[str] = []
+    problems = refuse_rejected(frame, task.label_columns, source)
     columns: dict[str, list[Any]] = {}
     for name in task.label_columns:
         try:

@@ -104,7 +104,7 @@ def write_starter(
     """
     table = read_table(Source(path=str(data_file)))
     frame = table.frame
-    name = _usable(name) if name is not None else _file_name(data_file)
+    name = usable_name(name, data_file)
     task, recipe = folder / "tasks" / f"{name}.yaml", folder / "recipes" / f"{name}.yaml"
     existing = [file for file in (task, recipe) if file.exists()]
     if existing:
@@ -130,17 +130,19 @@ def write_starter(
     mean_tokens = sum(map(guess_tokens, texts)) / len(texts)
     minutes = estimate_minutes(len(texts), mean_tokens, matrix_speed())
     write_text(task, _task_text(name, source, _Columns(text, chosen, row_id), flaws))
-    write_text(recipe, _recipe_text(name, len(texts), mean_tokens, minutes))
+    write_text(recipe, recipe_text(name, len(texts), mean_tokens, minutes))
     notes = [*chosen.notes, *_flaw_notes(flaws), *_other_notes(others)]
     return Starter(task, recipe, text, chosen.name, row_id, len(texts), labels, minutes, tuple(notes))
 
 
-def _usable(name: str) -> str:
-    """The name, if tasks and folders may be called so.
+def usable_name(name: str | None, data_file: Path) -> str:
+    """The name, if tasks and folders may be called so, or one made from the file's.
 
     Raises:
         UsageError: it cannot be used.
     """
+    if name is None:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", data_file.name.split(".")[0]).strip("-_")[:60] or "task"
     try:
         return str(TypeAdapter(Name).validate_python(name))
     except ValidationError as error:
@@ -168,11 +170,6 @@ def _flaw_notes(flaws: dict[str, int]) -> list[str]:
 
 def _other_notes(others: Sequence[str | tuple[str, ...]]) -> list[str]:
     return [f"could be the label too: {', '.join(map(repr, others))}; choose with --label"] if others else []
-
-
-def _file_name(data_file: Path) -> str:
-    stem = data_file.name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "task"
 
 
 def _look(frame: pl.DataFrame) -> list[_Column]:
@@ -364,7 +361,8 @@ data:
 """
 
 
-def _recipe_text(name: str, rows: int, mean_tokens: float, minutes: dict[str, float]) -> str:
+def recipe_text(name: str, rows: int, mean_tokens: float, minutes: dict[str, float]) -> str:
+    """A recipe of all six methods for ``../tasks/<name>.yaml``, with comments that explain it."""
     methods = []
     for work in _WORK:
         methods.append(f"  - kind: {work.method:<18}# {shown_minutes(minutes[work.method])}")
