@@ -9,7 +9,7 @@ READY  := $(VENV)/ready
 DEV    := $(VENV)/ready-for-development
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint style types imports format bench test-oldest clean
+.PHONY: help install demo test test-fast mutants lint style types imports format bench test-oldest clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,11 @@ test: $(DEV)  ## all tests
 
 test-fast: $(DEV)  ## the tests without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+# All of them take hours; results are kept in .mutants/, so that an interrupted run goes on, and a part is a command:
+# make mutants MODULE=data/saved.py     make mutants LIMIT=20
+mutants: $(DEV)  ## do the tests notice small changes? (MODULE=… as in tests/mutation/modules.yaml, LIMIT=N of each)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation $(MODULE) $(if $(LIMIT),--limit $(LIMIT))
 
 lint: style types imports  ## all three of these:
 

@@ -116,13 +116,14 @@ def _task(
 def _options(model: str | None, max_tokens: int | None, seed: int) -> dict[str, Any]:
     from adjudge.methods.tfidf import out_of_fold
 
-    counter = None
+    tokenizer = None
     if model is not None:
-        from adjudge.models.trunk.loading import load_tokenizer, locate
+        from adjudge.models.trunk.loading import find_tokenizer
 
-        counter = load_tokenizer(locate(model)).count
+        tokenizer = find_tokenizer(model)
     return {
-        "token_counter": counter,
+        "token_counter": tokenizer.count if tokenizer else None,
+        "known_counter": tokenizer.count_known if tokenizer else None,
         "model": model,
         "max_tokens": max_tokens,
         "out_of_fold": out_of_fold,

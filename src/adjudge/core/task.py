@@ -14,12 +14,15 @@ from adjudge.core.problem import SINGLE, Problem
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
+_UNSAID = ("params",)
+
 
 class Source(StrictModel):
     """Where the rows of one split are.
 
     A plain string in YAML is its ``path``: a file, a hub id (``hf://owner/name``), an embedded data set
-    (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``).
+    (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``); ``${VARIABLE}`` in a URL is
+    taken from the environment.
     """
 
     path: str = Field(min_length=1, description="file, hf:// id, embedded:// name or database URL")
@@ -32,6 +35,9 @@ class Source(StrictModel):
         None, description="for lines: a regular expression of a whole line, its named groups are the columns"
     )
     query: str | None = Field(None, description="SQL query, for a database URL")
+    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | int | float | bool] = Field(
+        default_factory=dict, description="values of the query's `:name`; secrets as ${VARIABLE} of the environment"
+    )
     sheet: str | None = Field(None, description="Excel sheet; default: the first")
     split: str | None = Field(None, description="hub split; default: the role's own name")
     header: bool = Field(True, description="whether the first CSV row holds the column names")
@@ -57,6 +63,12 @@ class Source(StrictModel):
         if self.pattern is not None and (self.format != "lines" or self.delimiter is not None):
             raise ValueError("`pattern` needs `format: lines` and no `delimiter`")
         return self
+
+    @model_serializer(mode="wrap")
+    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the options that say nothing: they change no hash."""
+        options: dict[str, Any] = handler(self)
+        return {name: value for name, value in options.items() if value or name not in _UNSAID}
 
 
 class SplitPlan(StrictModel):

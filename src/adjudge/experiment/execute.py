@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
-from adjudge.core.errors import WorkError
+from adjudge.core.errors import WorkError, without_credentials
 from adjudge.core.problem import stated
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
@@ -96,7 +96,7 @@ def execute(
 def error_line(error: BaseException) -> str:
     """An error as one line without the folders of this machine, for run.json."""
     text = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
-    return _PATH.sub("", " ".join(text.split()))
+    return _PATH.sub("", without_credentials(" ".join(text.split())))
 
 
 def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:

@@ -152,7 +152,9 @@ def _learn(trunk: nn.Module, learns: bool) -> None:
 
 
 def _biases(trunk: nn.Module, options: Any) -> None:
-    train_biases(trunk, () if options.new_biases is None else linear_layers(trunk, options.new_biases))
+    train_biases(
+        trunk, () if options.new_biases is None else linear_layers(trunk, options.new_biases, option="new_biases")
+    )
 
 
 def _low_rank(trunk: nn.Module, options: Any) -> None:

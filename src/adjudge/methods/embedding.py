@@ -123,7 +123,8 @@ def pooled_states(classifier: NeuralClassifier, pooling: Pooling, texts: Sequenc
     """Pooled states ``[N, H]`` of texts, float32, in their order."""
     network = classifier.network
     encoded = classifier.prompt.encode(texts, classifier.tokenizer)
-    width = network.engine.hidden_size
+    assert isinstance(network.head, ScoreHead)  # noqa: S101 - as `fit` makes it
+    width = network.head.linear.in_features
     return network.read(encoded, lambda states: pool(states, pooling), width, setting.progress, "states")
 
 

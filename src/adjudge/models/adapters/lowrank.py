@@ -51,6 +51,11 @@ class LowRankLinear(nn.Module):
         return layer
 
     @property
+    def weight(self) -> torch.Tensor:
+        """The frozen weight ``[out, in]``: some architectures ask a layer for its number format or device."""
+        return self.base_layer.weight
+
+    @property
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A ``[rank, in]`` and B ``[out, rank]``."""
         a: torch.Tensor = self.lora_A.get_parameter(f"{self._adapter}.weight")

@@ -27,6 +27,7 @@ from adjudge.models.engine.flash import Needs, choose_kernel
 from adjudge.models.engine.heads import Head, LabelHead, ScoreHead
 from adjudge.models.engine.heap import keep_freed_memory
 from adjudge.models.engine.network import Network
+from adjudge.models.engine.usable_precision import usable_precision
 from adjudge.models.engine.writer import Writer
 from adjudge.models.trunk.dropout import attention_dropout
 from adjudge.models.trunk.loading import Located, Pretrained, load_pretrained
@@ -251,7 +252,7 @@ def build_network(
         pretrained: its trunk may be adapted.
         head: of one task.
         prompt: of the same.
-        precision: what the trunk computes in.
+        precision: what the trunk shall compute in; float32 where it fails in that.
         attention: how it attends.
         engine: of another network on the same trunk, to be run the same way; default: a new one.
 
@@ -272,6 +273,7 @@ def build_network(
     if attention == "flash":
         engine.flash = choose_kernel(device, precision, _needs(engine, head))
     fuse_lora(engine.trunk)
+    precision = usable_precision(engine, precision)
     if device.type == "cpu":
         keep_freed_memory()
     prefix_ids = (*virtual_ids(engine.trunk), *prompt.prefix_ids)

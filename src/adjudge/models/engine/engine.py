@@ -17,6 +17,7 @@ from adjudge.models.engine.attention import ATTENTION_NAME, NotPackableError, pa
 from adjudge.models.engine.flash import FlashKernel
 from adjudge.models.engine.packed import PackedBatch, pack, pack_prefix
 from adjudge.models.engine.prefix_cache import PrefixStates
+from adjudge.models.trunk.positions import stated_length
 
 # The probe accepts the packed form where it agrees with single rows to this share of the largest state (float32).
 PROBE_TOLERANCE = 1e-4
@@ -97,12 +98,6 @@ class Engine:
         if batch.record is None or not batch.record.layers:
             raise NotPackableError("nothing of the prefix's states")
         return batch.record
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        config: Any = self.trunk.config
-        return int(config.hidden_size)
 
     def n_tokens(self, encoded: Sequence[Encoded], prefix_ids: Sequence[int]) -> int:
         """Real tokens that a batch runs: no padding, a shared prefix once."""
@@ -232,7 +227,7 @@ def _probe_rows(config: Any, *, causal: bool) -> tuple[list[Encoded], tuple[int,
     """Rows of several lengths, one longer than the model's window where it has one (and memory allows)."""
     # Some models derive positions from where the padding id stands, so it must not occur inside a row.
     usable = [i for i in range(min(int(config.vocab_size), 1000)) if i != getattr(config, "pad_token_id", None)]
-    limit = int(getattr(config, "max_position_embeddings", None) or 512) - 8
+    limit = (stated_length(config) or 512) - 8
     names = ("sliding_window", "local_attention", "attention_window", "attention_chunk_size")
     windows = [getattr(config, name, None) for name in names]
     longest = max([24, *(int(window) + 24 for window in windows if isinstance(window, int) and window < 2048)])
