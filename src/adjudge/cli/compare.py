@@ -66,14 +66,14 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
 
     if markdown and as_json:
         raise UsageError("--markdown and --json cannot be given together; both go to standard output")
-    found = find_runs(runs)
+    compared = find_runs(runs)
     constants = tuple(_constant(text) for text in constant or ())
     options = CompareOptions(cost=cost, constants=constants, mistake_costs=_mistake_costs(costs) if costs else None)
-    comparison = compare_runs(found, _deciding(options, metric, margin))
+    comparison = compare_runs(compared, _deciding(options, metric, margin))
     if report is not None:
         from adjudge.compare.report import write_report
 
-        write_report(report, comparison, found, texts=not no_texts)
+        write_report(report, comparison, compared, texts=not no_texts)
     if as_json:
         print_json(comparison.to_json())
     elif markdown:

@@ -36,19 +36,19 @@ def evaluate(
     """Recompute the metrics of a run from its prediction files. Reads no model and writes nothing."""
     from adjudge.evaluate.predictions import evaluate_run
 
-    found = one_run(run)
-    computed = evaluate_run(found)
+    opened = one_run(run)
+    computed = evaluate_run(opened)
     if as_json:
         print_json(computed)
     else:
         results().print(metrics_table(computed))
     if not check:
         return 0
-    different = list(_differences(computed, found.metrics(), ""))
+    different = list(_differences(computed, opened.metrics(), ""))
     for line in different[:20]:
-        complain(f"{found.path / 'metrics.json'}: {line}")
+        complain(f"{opened.path / 'metrics.json'}: {line}")
     if len(different) > 20:
-        complain(f"{found.path / 'metrics.json'}: and {len(different) - 20} more")
+        complain(f"{opened.path / 'metrics.json'}: and {len(different) - 20} more")
     if not different:
         complain("metrics.json agrees with the prediction files", mark="checked")
     return 1 if different else 0

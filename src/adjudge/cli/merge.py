@@ -34,7 +34,7 @@ def merge(
     """Merge a run's adapter into 16-bit weights and test the result against the run."""
     from adjudge.derive.merge import merge_run
 
-    found = one_run(run)
+    source = one_run(run)
     with progress() as shown:
-        made = merge_run(found, output_folder(found, output, name), weights=dtype, progress=shown)
+        made = merge_run(source, output_folder(source, output, name), weights=dtype, progress=shown)
     show_derived(made)

@@ -77,9 +77,9 @@ def fit(train: Split, validation: Split, config: TfidfConfig, setting: Setting) 
     texts = [text[: config.max_chars] for text in train.texts]
     spaces = whitespace_share(texts)
     fitted = [
-        found
+        ngrams
         for reading in readings(config, unspaced=spaces < UNSPACED_BELOW)
-        if (found := NgramFeatures.fit(reading, texts, config.min_df, config.max_features)) is not None
+        if (ngrams := NgramFeatures.fit(reading, texts, config.min_df, config.max_features)) is not None
     ]
     if not fitted:
         raise DataError(f"{train.source or train.name}: no text holds a word or character to learn from")
@@ -118,14 +118,14 @@ def _fit_linear(
 
 def readings(config: TfidfConfig, *, unspaced: bool) -> list[NgramOptions]:
     """The kinds of n-grams that a config asks for; in unspaced writing, characters are read across words."""
-    found: list[tuple[Analyzer, tuple[int, int]]] = []
+    wanted: list[tuple[Analyzer, tuple[int, int]]] = []
     if config.word_ngrams is not None:
-        found.append(("word", config.word_ngrams))
+        wanted.append(("word", config.word_ngrams))
     if config.char_ngrams is not None:
-        found.append(("char", config.unspaced_ngrams) if unspaced else ("char_wb", config.char_ngrams))
+        wanted.append(("char", config.unspaced_ngrams) if unspaced else ("char_wb", config.char_ngrams))
     return [
         NgramOptions(analyzer, shortest, longest, config.lowercase, config.sublinear_tf)
-        for analyzer, (shortest, longest) in found
+        for analyzer, (shortest, longest) in wanted
     ]
 
 

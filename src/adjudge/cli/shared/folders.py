@@ -20,11 +20,11 @@ def one_run(path: Path) -> Run:
     """
     from adjudge.core.runs import find_runs
 
-    found = find_runs([path])
-    if len(found) > 1:
-        names = ", ".join(run.name for run in found[:10])
-        raise UsageError(f"{path}: holds {len(found)} runs; name one of them: {names}")
-    return found[0]
+    below = find_runs([path])
+    if len(below) > 1:
+        names = ", ".join(run.name for run in below[:10])
+        raise UsageError(f"{path}: holds {len(below)} runs; name one of them: {names}")
+    return below[0]
 
 
 def output_folder(source: Run, output: Path | None, name: str | None) -> Path | None:

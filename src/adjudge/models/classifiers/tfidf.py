@@ -150,14 +150,14 @@ class TfidfClassifier:
 
     def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Scores ``[N, C]``. A text's scores are the same, bit for bit, whatever stands beside it."""
-        found = np.empty((len(texts), len(self._labels)), dtype=np.float32)
+        logits = np.empty((len(texts), len(self._labels)), dtype=np.float32)
         bar = progress.task("predict", len(texts)) if progress else nullcontext(lambda _: None)
         with bar as advance:
             for start, part in chunks(texts, self._max_chars):
                 features = sparse.hstack([family.features(part) for family in self._families], format="csr")
-                found[start : start + len(part)] = self._linear.logits(features)
+                logits[start : start + len(part)] = self._linear.logits(features)
                 advance(len(part))
-        return found
+        return logits
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Probabilities ``[N, C]``; see `adjudge.core.protocols.Classifier.predict_proba`."""
