@@ -22,7 +22,7 @@ from adjudge.models.trunk.depth import keep_first_layers
 from adjudge.models.trunk.dropout import set_dropout
 from adjudge.models.trunk.folder import refuse_unreadable
 from adjudge.models.trunk.quiet import quiet_transformers
-from adjudge.models.trunk.readout import Readout, find_readout
+from adjudge.models.trunk.readout import Readout, find_readout, trunk_of
 from adjudge.models.trunk.stored import want_whole_weights
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.models.trunk.trial import state_width
@@ -316,9 +316,8 @@ def _causal(located: Located, config: Any) -> tuple[nn.Module, Readout | None]:
 
     model, missing = _from_pretrained(AutoModelForCausalLM, located, config)
     # Checkpoints of text embedders hold the trunk alone; that will do, as long as nobody asks for label words.
-    trunk: nn.Module = model.base_model
-    inside = "" if trunk is model else f"{model.base_model_prefix}."
-    _refuse_random_weights(located, {name for name in missing if name.startswith(inside)})
+    inside, trunk = trunk_of(model)
+    _refuse_random_weights(located, {name for name in missing if name.startswith(f"{inside}.")})
     return trunk, None if missing else find_readout(model)
 
 
