@@ -16,6 +16,7 @@ from adjudge.core.protocols import Progress, SilentProgress
 from adjudge.models.classifiers.linear import F32
 from adjudge.models.classifiers.storage import FORMAT, read_manifest
 from adjudge.models.trunk.precision import default_device
+from adjudge.models.trunk.quiet import quiet_transformers
 
 _BATCH_ROWS = 16
 
@@ -108,6 +109,7 @@ class SequenceClassifier:
         manifest = read_manifest(path)
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        quiet_transformers()
         model = AutoModelForSequenceClassification.from_pretrained(
             str(path / "model"), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )

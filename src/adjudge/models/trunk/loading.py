@@ -129,7 +129,7 @@ def _convert_gguf(file: Path, target: Path) -> None:
 
 
 @contextmanager
-def _reading(located: Located) -> Iterator[None]:
+def reading(located: Located) -> Iterator[None]:
     """Tell whatever a model's files make Transformers fail with as one message."""
     try:
         yield
@@ -166,7 +166,7 @@ def load_config(located: Located) -> Any:
     from transformers import AutoConfig
 
     quiet_transformers()
-    with _reading(located):
+    with reading(located):
         config = AutoConfig.from_pretrained(located.source, trust_remote_code=False)
     want_whole_weights(config, located.name)
     return config
@@ -214,7 +214,7 @@ def load_tokenizer(located: Located, table_rows: int | None = None) -> ModelToke
     quiet_transformers()
     if located.is_local:
         refuse_missing_files(Path(located.source))
-    with _reading(located):
+    with reading(located):
         known = AutoTokenizer.from_pretrained(located.source, trust_remote_code=False)
     tokenizer = ModelTokenizer(known, table_rows)
     refuse_without_vocabulary(tokenizer, located.source)
@@ -297,7 +297,7 @@ def load_pretrained(
     located = replace(located, layers=keep_first_layers(config, first_layers))
     beside = Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located
     tokenizer = load_tokenizer(beside, table_rows(config))
-    with _reading(located):
+    with reading(located):
         trunk, readout = _encoder(located, config) if kind == "encoder" else _causal(located, config)
         return Pretrained(located, kind, trunk, readout, tokenizer, state_width(trunk))
 
