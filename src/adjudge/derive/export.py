@@ -20,7 +20,7 @@ from adjudge.derive.merge import load_network
 from adjudge.experiment.source_runs import SourceRun, open_run
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.classifiers.round_trip import probe_texts
-from adjudge.models.exchange.card import Parity, model_card
+from adjudge.models.exchange.card import Exported, Parity, model_card
 from adjudge.models.exchange.huggingface import SCRIPT, export_adapter, export_huggingface
 from adjudge.models.trunk.precision import WeightsType
 
@@ -65,11 +65,12 @@ def export_run(
     source = open_run(run, replies=True)
     classifier = load_network(source)
     with atomic_path(folder) as target:
-        form, written = _write(classifier, target, kind, weights)
+        exported, written = _write(classifier, target, kind, weights)
         parity = _check(target, classifier, source, TOLERANCES[written])
         facts = {
             "run": run.name,
-            "form": form,
+            "form": exported.form,
+            "loads": exported.loads,
             "weights": written,
             "problem_type": "single_label",
             "labels": list(classifier.labels),
@@ -80,25 +81,31 @@ def export_run(
             facts["temperature"] = classifier.temperature
         write_json(target / "adjudge.json", facts)
         script = (target / SCRIPT).read_text(encoding="utf-8")
-        card = model_card(form, source.record, run.metrics(), parity, data_license, script)
+        card = model_card(exported, source.record, run.metrics(), parity, data_license, script)
         write_text(target / "README.md", card)
     return facts
 
 
-def _write(classifier: NeuralClassifier, target: Path, kind: Kind, weights: WeightsType) -> tuple[str, WeightsType]:
-    """Write the files; the form, and the number format that they are in."""
+def _write(
+    classifier: NeuralClassifier, target: Path, kind: Kind, weights: WeightsType
+) -> tuple[Exported, WeightsType]:
+    """Write the files; what they are, and the number format that they are in."""
     if kind == "adapter":
         return export_adapter(classifier, target), "float32"
     if kind == "onnx":
         from adjudge.models.exchange.onnx import export_onnx
 
         export_onnx(classifier, target)
-        return "onnx", "float32"
+        return Exported(
+            "onnx", "ONNX Runtime loads it, in any language; predict.py shows how texts become ids"
+        ), "float32"
     if kind == "gguf":
         from adjudge.models.exchange.gguf import export_gguf
 
         export_gguf(classifier, target, weights)
-        return "gguf", weights
+        return Exported(
+            "gguf", "llama.cpp and what builds on it load it; prompt.json holds the prompt and the label words"
+        ), weights
     return export_huggingface(classifier, target, weights), weights
 
 

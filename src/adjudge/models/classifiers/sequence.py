@@ -22,6 +22,7 @@ from adjudge.models.classifiers.linear import F32
 from adjudge.models.classifiers.storage import FORMAT, read_manifest
 from adjudge.models.engine.engine import PROBE_TOLERANCE, Layout
 from adjudge.models.trunk.precision import BATCH_TOLERANCES, default_device
+from adjudge.models.trunk.quiet import quiet_transformers
 
 _BATCH_ROWS = 16
 # Of several lengths and of one, in tokens of any vocabulary.
@@ -128,6 +129,7 @@ class SequenceClassifier:
         manifest = read_manifest(path)
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        quiet_transformers()
         model = AutoModelForSequenceClassification.from_pretrained(
             str(path / "model"), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
