@@ -19,7 +19,7 @@ from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import replies_of
 from adjudge.core.task import LabelInfo, Task
 from adjudge.core.types import Encoded
-from adjudge.foresee.dry_model import adapted
+from adjudge.foresee.dry_model import dry_model
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.classifiers.storage import load_classifier
 from adjudge.models.engine.engine import Engine
@@ -214,5 +214,5 @@ def test_what_learns_is_foreseen(method: str, tied: bool, tmp_path: Path) -> Non
     model = tiny_model("llama", tmp_path / "model")
     found = fit(method, tie(model) if tied else model, training={"epochs": 0.1})
     options = {"model": str(model), "head": {"kind": "generate"}}
-    foreseen = adapted(validate(METHODS.load(method).config, options, method), len(LABELS), "float32")
+    foreseen = dry_model(validate(METHODS.load(method).config, options, method), len(LABELS), "float32")
     assert foreseen.trainable_parameters == found.facts["trainable_parameters"]

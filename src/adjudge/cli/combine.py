@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adjudge.cli.compare import show_comparison
-from adjudge.cli.merge import output_folder, show_derived
+from adjudge.cli.shared.comparison_table import show_comparison
+from adjudge.cli.shared.derived_table import show_derived
+from adjudge.cli.shared.folders import output_folder
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import results
 from adjudge.core.errors import UsageError, did_you_mean

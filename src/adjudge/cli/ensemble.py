@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from adjudge.cli.merge import output_folder, show_derived
+from adjudge.cli.shared.derived_table import show_derived
+from adjudge.cli.shared.folders import output_folder
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import results
 

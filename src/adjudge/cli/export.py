@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.screen import results
 
 EPILOG = """\

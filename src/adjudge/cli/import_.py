@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adjudge.cli.evaluate import metrics_table
+from adjudge.cli.shared.metrics_table import metrics_table
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import results, shorten
 from adjudge.core.errors import UsageError

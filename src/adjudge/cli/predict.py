@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import complain
 from adjudge.core.errors import DataError, UsageError

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from adjudge.cli.evaluate import metrics_table, one_run
+from adjudge.cli.shared.folders import one_run
+from adjudge.cli.shared.metrics_table import metrics_table
 from adjudge.cli.shared.screen import duration, print_json, results, shorten, size, table
 
 EPILOG = """\

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.screen import results
 from adjudge.core.errors import DataError, WorkError
 

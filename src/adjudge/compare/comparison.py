@@ -17,8 +17,8 @@ from adjudge.compare.results import (
     Comparison,
     Constant,
     ConstantTest,
-    Group,
     LeftOut,
+    MethodGroup,
     PairedTest,
     Spread,
 )
@@ -34,8 +34,8 @@ __all__ = [
     "Comparison",
     "Constant",
     "ConstantTest",
-    "Group",
     "LeftOut",
+    "MethodGroup",
     "PairedTest",
     "Spread",
     "compare_runs",
@@ -97,8 +97,8 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
 
 
 def _tests(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     family: Sequence[str],
     members: Members,
     costs: FloatArray | None,
@@ -150,7 +150,7 @@ def _known_constants(options: CompareOptions, loaded: Sequence[LoadedRun]) -> tu
     return tuple({constant.name: constant for constant in (*recorded, *options.constants)}.values())
 
 
-def _constants(groups: Sequence[Group], members: Members, options: CompareOptions) -> list[ConstantTest]:
+def _constants(groups: Sequence[MethodGroup], members: Members, options: CompareOptions) -> list[ConstantTest]:
     tests: list[ConstantTest] = []
     for constant in options.constants:
         for group in groups:

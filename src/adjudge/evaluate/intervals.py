@@ -12,11 +12,9 @@ from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray
 from adjudge.evaluate.kinds import Classes, row_kinds
 from adjudge.evaluate.metrics import macro_f1_from_counts
-from adjudge.evaluate.population import MacroF1, chunks, seeds_spread
+from adjudge.evaluate.population import MacroF1, chunks, label_shapes, seeds_spread
 
 _CELLS_AT_ONCE = 4_000_000
-_LEAST_SHAPE = 0.25
-"""Of the weights of a label's one or two rows, whose own variance is not known or all that there is."""
 _TINY = 1e-300
 
 
@@ -71,8 +69,7 @@ def macro_f1_interval(
     counts = np.asarray(kinds.count @ kinds.held, dtype=np.float64)
     score, generator = MacroF1(counts), stream_generator(seed, "bootstrap")
     held_labels = np.asarray(kinds.held.sum(axis=1))
-    smallest = np.array([counts[kinds.held[[row]].indices].min(initial=len(gold)) for row in range(len(kinds.count))])
-    shape = np.maximum(1 - 2 / smallest, _LEAST_SHAPE)
+    shape = label_shapes(kinds, counts)
     parts: list[tuple[npt.NDArray[np.float64], ...]] = []
     for size in chunks(resamples, len(kinds.count)):
         weights = generator.standard_gamma(kinds.count * shape, size=(size, len(shape))) / shape

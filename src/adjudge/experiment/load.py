@@ -113,6 +113,7 @@ def gate(
     """
     options = GateOptions(
         token_counter=counter.count if counter else None,
+        known_counter=counter.count_known if counter else None,
         model=counter.model if counter else None,
         max_tokens=counter.max_tokens if counter else None,
         out_of_fold=out_of_fold,
@@ -152,6 +153,7 @@ class Counter:
 
     model: str
     count: TokenCounter
+    count_known: TokenCounter
     max_tokens: int | None
 
 
@@ -160,14 +162,15 @@ def token_counter(planned: Sequence[PlannedRun]) -> Counter | None:
 
     Raises:
         ModelNotFoundError: a model cannot be had.
+        ConfigError: a model cannot be used.
     """
     options = {str(name): run.options for run in planned if (name := getattr(run.options, "model", None))}
     if not options:
         return None
-    from adjudge.models.trunk.loading import load_tokenizer, locate
+    from adjudge.models.trunk.loading import find_tokenizer, locate
 
-    counters = [
-        Counter(locate(name).name, load_tokenizer(locate(name)).count, getattr(config, "max_tokens", None))
-        for name, config in options.items()
-    ]
+    counters = []
+    for name, config in options.items():
+        tokenizer, limit = find_tokenizer(name), getattr(config, "max_tokens", None)
+        counters.append(Counter(locate(name).name, tokenizer.count, tokenizer.count_known, limit))
     return counters[0]

@@ -17,7 +17,7 @@ import psutil
 from adjudge.core.errors import AdjudgeError
 from adjudge.core.seeds import stream_generator
 from adjudge.experiment.inputs import Inputs
-from adjudge.foresee.dry_model import Adapted, adapted
+from adjudge.foresee.dry_model import DryModel, dry_model
 from adjudge.foresee.lengths import Lengths, measure_lengths
 from adjudge.models.engine.footprint import DryBatch, Footprint, footprint
 from adjudge.models.engine.throughput import matrix_peak
@@ -113,7 +113,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Workload:
     """What is run how often: rows as lengths, and the training that they go through."""
 
     train: Lengths
@@ -169,14 +169,14 @@ def estimate_run(planned: PlannedRun, inputs: Inputs) -> Estimate:
         return replace(basic, notes=("a baseline: minutes, and memory for its features; --probe measures it",))
     options: Any = planned.options
     precision = resolve_precision(options.precision, default_device())
-    found = adapted(options, len(inputs.labels), precision)
+    found = dry_model(options, len(inputs.labels), precision)
     training = getattr(options, "training", None)
     task, labels = inputs.recipe.task, inputs.labels
     encoded = [
         measure_lengths(split, options, task, labels, causal=found.causal)
         for split in (inputs.train, inputs.validation)
     ]
-    work = _Work(encoded[0], encoded[1], len(inputs.test or ()), training)
+    work = _Workload(encoded[0], encoded[1], len(inputs.test or ()), training)
     notes = [*found.notes, *([encoded[0].note] if encoded[0].note else [])]
     memory: Memory | None = None
     try:
@@ -208,7 +208,7 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
-def _memory(found: Adapted, work: _Work, precision: str, n_labels: int, seed: int) -> Memory:
+def _memory(found: DryModel, work: _Workload, precision: str, n_labels: int, seed: int) -> Memory:
     on_gpu = default_device().type == "cuda"
     process = float(_GPU_CONTEXT_BYTES) if on_gpu else float(psutil.Process().memory_info().rss)
     weights = found.weight_bytes(on_gpu=on_gpu)
@@ -227,7 +227,7 @@ def _memory(found: Adapted, work: _Work, precision: str, n_labels: int, seed: in
     return _training_memory(replace(held, logits=4.0 * len(rows) * n_labels), step, found, training)
 
 
-def _training_memory(held: Memory, step: Footprint, found: Adapted, training: TrainingConfig) -> Memory:
+def _training_memory(held: Memory, step: Footprint, found: DryModel, training: TrainingConfig) -> Memory:
     learning = float(found.trainable_parameters)
     gradients = 4.0 * learning
     best = gradients * (2.0 if training.optimizer.average == "none" else 3.0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from adjudge.core.task import Task
 from adjudge.core.types import IntArray, Split
-from adjudge.models.trunk.loading import Located, load_tokenizer, locate
+from adjudge.models.trunk.loading import Located, find_tokenizer, load_tokenizer, locate
 from adjudge.models.trunk.shapes import find_shape
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts import Style, build_prompt
@@ -81,7 +81,7 @@ def _own_lengths(split: Split, model: str, prompted: _Prompted) -> Lengths:
 def _tokenizer_here(name: str) -> ModelTokenizer | None:
     """The model's tokenizer if no hub has to be asked for it, or if there is no other way to know the model."""
     if find_shape(name) is None or (located := locate(name)).is_local:
-        return load_tokenizer(locate(name))
+        return find_tokenizer(name)
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(located.source, "tokenizer.json")

@@ -20,6 +20,7 @@ from adjudge.models.classifiers.neural import Adaptation, Attention, NeuralClass
 from adjudge.models.engine.heads import Head, LabelHead, Pooling, ScoreHead, WritingHead
 from adjudge.models.engine.writer import EXTRA_TOKENS, Writer
 from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.positions import longest_input
 from adjudge.models.trunk.precision import Precision, default_device, resolve_precision
 from adjudge.models.trunk.readout import Readout
 from adjudge.models.trunk.seeding import seeded_torch
@@ -104,11 +105,11 @@ def choose_prompt(
         shots=shots,
         shot_tokens=shot_tokens,
     )
-    limit = getattr(pretrained.trunk.config, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    limit = longest_input(pretrained.trunk)
+    if limit is None:
         return prompt
-    # The answer's tokens need positions too, and RoBERTa's begin behind its padding id.
-    usable = limit - 2 - max(map(len, prompt.answer_ids)) - reserved
+    # The answer's tokens need positions too.
+    usable = limit - max(map(len, prompt.answer_ids)) - reserved
     return replace(prompt, max_tokens=min(max_tokens, usable))
 
 

@@ -26,6 +26,8 @@ class GateOptions:
 
     Attributes:
         token_counter: counts tokens; without it, token lengths are not checked.
+        known_counter: counts the tokens that the model's vocabulary knows; without it, texts of unknown tokens alone
+            are not looked for.
         max_tokens: tokens of text that the model keeps; longer texts are truncated. None: no limit known.
         model: the model's name, for the message.
         out_of_fold: out-of-fold probabilities of a baseline; without it, labels are not checked for noise.
@@ -41,6 +43,7 @@ class GateOptions:
     """
 
     token_counter: TokenCounter | None = None
+    known_counter: TokenCounter | None = None
     max_tokens: int | None = None
     model: str | None = None
     out_of_fold: OutOfFoldPredictor | None = None

@@ -23,7 +23,7 @@ _HEAD_SIZE = 256
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowLayout:
     """How queries and keys of a batch's rows lie in their tensors.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rows:
     longest_key: int
 
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Rows, float, tuple[int, int]], torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, RowLayout, float, tuple[int, int]], torch.Tensor]
 """queries, keys, values ``[T, heads, D]``, rows, scale, window (left, right; -1: no limit) -> ``[T, heads, D]``."""
 
 
@@ -119,7 +119,7 @@ def _unmet(needs: Needs) -> str:
     return "" if needs.packed else "needs the packed engine, which this model cannot use"
 
 
-def lay_out(lengths: torch.Tensor, prefix: int) -> Rows:
+def lay_out(lengths: torch.Tensor, prefix: int) -> RowLayout:
     """Where the rows' queries and keys lie.
 
     Args:
@@ -134,20 +134,20 @@ def lay_out(lengths: torch.Tensor, prefix: int) -> Rows:
         for start, length in zip(ends[:-1].tolist(), lengths.tolist(), strict=True)
     ]
     longest = int(lengths.max())
-    return Rows(ends.int(), key_ends.int(), torch.cat(keys), longest, longest + prefix)
+    return RowLayout(ends.int(), key_ends.int(), torch.cat(keys), longest, longest + prefix)
 
 
-def to_device(rows: Rows, device: torch.device) -> Rows:
+def to_device(rows: RowLayout, device: torch.device) -> RowLayout:
     """The same with its tensors on a device."""
     ends, key_ends, keys = (part.to(device, non_blocking=True) for part in (rows.query_ends, rows.key_ends, rows.keys))
-    return Rows(ends, key_ends, keys, rows.longest_query, rows.longest_key)
+    return RowLayout(ends, key_ends, keys, rows.longest_query, rows.longest_key)
 
 
 def flash_attention(
     kernel: FlashKernel,
     states: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     front: tuple[torch.Tensor, torch.Tensor] | None,
-    rows: Rows,
+    rows: RowLayout,
     *,
     scale: float,
     window: tuple[int, int],
@@ -173,7 +173,7 @@ def flash_attention(
 
 
 def _package(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: Rows, scale: float, window: tuple[int, int]
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: RowLayout, scale: float, window: tuple[int, int]
 ) -> torch.Tensor:
     library: Any = importlib.import_module("flash_attn")
     found: torch.Tensor = library.flash_attn_varlen_func(
@@ -184,7 +184,7 @@ def _package(
 
 
 def _own(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: Rows, scale: float, window: tuple[int, int]
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: RowLayout, scale: float, window: tuple[int, int]
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 

@@ -18,6 +18,7 @@ from adjudge.models.classifiers.neural import NeuralClassifier, build_network
 from adjudge.models.classifiers.sequence import SequenceClassifier
 from adjudge.models.engine.heads import LabelHead
 from adjudge.models.trunk.loading import Located, Pretrained, load_tokenizer, locate, model_kind
+from adjudge.models.trunk.positions import longest_input
 from adjudge.prompts import build_prompt
 from adjudge.prompts.trie import build_trie
 
@@ -117,7 +118,7 @@ def _sequence(
         _, after = tokenizer.surround()
         known.pad_token = padding_token(known, after or [-1])
     model.config.pad_token_id = known.pad_token_id
-    limits = [known.model_max_length, getattr(model.config, "max_position_embeddings", None), _MOST_TOKENS]
+    limits = [known.model_max_length, longest_input(model), _MOST_TOKENS]
     longest = min(int(limit) for limit in limits if isinstance(limit, int) and limit > 0)
     decision = Decision(task.problem)
     return SequenceClassifier(model, tokenizer.transformers, labels, columns, max_tokens or longest, decision=decision)
@@ -211,7 +212,8 @@ def _causal(folder: Path, located: Located, tokenizer: Any, task: Task, max_toke
     )
     model = _merged(model, folder)
     rows = model.get_output_embeddings().weight.detach()
-    pretrained = Pretrained(located, "causal", model.base_model.requires_grad_(False), rows, tokenizer)
+    trunk = model.base_model.requires_grad_(False)
+    pretrained = Pretrained(located, "causal", trunk, None, tokenizer, rows.shape[1])
     labels = tuple(task.labels or ())
     prompt = build_prompt(task, labels, tokenizer, max_tokens=max_tokens)
     trie = build_trie(prompt.answer_ids, tokenizer.end_id)

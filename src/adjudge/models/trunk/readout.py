@@ -105,11 +105,13 @@ def find_readout(model: Any) -> Readout | None:
         model: as of Transformers' ``AutoModelForCausalLM``, in float32, without dropout.
     """
     head = model.get_output_embeddings()
+    if head is None:
+        return None
     device = head.weight.device
     step = max(1, len(head.weight) // (_PROBE_TOKENS + 1))
     ids = torch.arange(1, _PROBE_TOKENS + 1, device=device)[None] * step
-    expected = model(input_ids=ids).logits[0]
-    hidden = model.base_model(input_ids=ids).last_hidden_state[0]
+    expected = model(input_ids=ids, use_cache=False).logits[0]
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
     for scaling in _candidates(model.config.get_text_config()):
         readout = Readout(head.weight, getattr(head, "bias", None), scaling)
         worst = (readout(hidden) - expected).abs().max()
