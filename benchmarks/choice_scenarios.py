@@ -68,10 +68,15 @@ def differing(world: CountWorld, change: Change, differences: Sequence[float]) -
     held = world.label_rows > 0
 
     def distance(size: float, wanted: float) -> float:
-        pair = [value_of(world.setup, world.shares, table, held, world.sets) for table in (reference, change(reference, size))]
+        pair = [
+            value_of(world.setup, world.shares, table, held, world.sets)
+            for table in (reference, change(reference, size))
+        ]
         return float(pair[1] - pair[0]) - wanted
 
-    sizes = [float(brentq(distance, 0.0, 0.999, args=(wanted,), xtol=1e-12)) if wanted else 0.0 for wanted in differences]
+    sizes = [
+        float(brentq(distance, 0.0, 0.999, args=(wanted,), xtol=1e-12)) if wanted else 0.0 for wanted in differences
+    ]
     methods = (reference, *(change(reference, size) for size in sizes))
     seeds = world.seeds if len(world.seeds) == len(methods) else world.seeds[:1] * len(methods)
     return replace(world, methods=methods, seeds=seeds)
@@ -98,7 +103,9 @@ def counted(
     return CountWorld(setup, rows, (chances(recalls, confused),), **{"seeds": (1,), **options})
 
 
-def rare(name: str, rows: int, rarest: int, difference: float, change: Change | None = None, **options: Any) -> CountWorld:
+def rare(
+    name: str, rows: int, rarest: int, difference: float, change: Change | None = None, **options: Any
+) -> CountWorld:
     """Three labels, one of them rare, and one cheaper method that has lost something of the rare one."""
     common = (rows - rarest) // 2
     world = counted(f"rare/{name}", (rows - rarest - common, common, rarest), (0.97, 0.97, 0.9), **options)
@@ -142,7 +149,11 @@ def rare_classes() -> list[World]:
     five = [395, 395, 395, 400, 400, 3, 3, 3, 3, 3]
     several = counted("rare/five-of-3-all", five, 0.93)
     one = replace(several, setup=replace(several.setup, name="rare/five-of-3-one"))
-    return [*worlds, differing(several, lower_recall(range(5, 10)), [-0.04]), differing(one, lower_recall([9]), [-0.04])]
+    return [
+        *worlds,
+        differing(several, lower_recall(range(5, 10)), [-0.04]),
+        differing(one, lower_recall([9]), [-0.04]),
+    ]
 
 
 def rows_and_candidates() -> list[World]:
@@ -175,7 +186,8 @@ def rows_and_candidates() -> list[World]:
         simple("many/one-equal-of-6", 2000, [-0.03, -0.02, 0.0, -0.02, -0.03, -0.05], clear="cheaper", shared=0.95),
         differing(
             counted("many/12-macro-f1", (890, 890, 200, 20), (0.95, 0.95, 0.9, 0.9)),
-            lower_recall(), [-0.0105] * 12,
+            lower_recall(),
+            [-0.0105] * 12,
         ),
     ]
 
@@ -183,9 +195,13 @@ def rows_and_candidates() -> list[World]:
 def over_seeds() -> list[World]:
     """Runs that differ by their seed; claims of a run with one, of a method with several."""
 
-    def seeded(name: str, rows: int, seeds: Sequence[int], sd: float, difference: float = -0.0102, **options: Any) -> World:
+    def seeded(
+        name: str, rows: int, seeds: Sequence[int], sd: float, difference: float = -0.0102, **options: Any
+    ) -> World:
         world = counted(
-            f"seeds/{name}", (rows // 2, rows - rows // 2), 0.9,
+            f"seeds/{name}",
+            (rows // 2, rows - rows // 2),
+            0.9,
             **{"metric": "accuracy", "seeds": tuple(seeds), "seed_sd": sd, **options},
         )
         return differing(world, lower_recall(), [difference])
@@ -194,7 +210,12 @@ def over_seeds() -> list[World]:
     several = [
         seeded(f"{count}-{rows}-sd-{100 * sd:g}", rows, (count, count), sd)
         for count, rows, sd in (
-            (2, 2000, 0.007), (2, 20_000, 0.015), (3, 2000, 0.003), (3, 2000, 0.015), (3, 20_000, 0.007), (5, 20_000, 0.007),
+            (2, 2000, 0.007),
+            (2, 20_000, 0.015),
+            (3, 2000, 0.003),
+            (3, 2000, 0.015),
+            (3, 20_000, 0.007),
+            (5, 20_000, 0.007),
             (5, 2000, 0.015),
         )
     ]
@@ -208,14 +229,25 @@ def over_seeds() -> list[World]:
         seeded("far-3-2000-sd-0.7", 2000, (3, 3), 0.007, -0.06, clear="reference"),
         differing(
             counted("seeds/3-macro-f1-rare-10", (995, 995, 10), (0.95, 0.95, 0.9), seeds=(3, 3), seed_sd=0.007),
-            lower_recall([2]), [-0.03],
+            lower_recall([2]),
+            [-0.03],
         ),
         differing(
-            counted("seeds/3-of-6-methods-20000", (10_000, 10_000), 0.9, metric="accuracy", seeds=(3,) * 7, seed_sd=0.005),
-            lower_recall(), [-0.0105] * 6,
+            counted(
+                "seeds/3-of-6-methods-20000", (10_000, 10_000), 0.9, metric="accuracy", seeds=(3,) * 7, seed_sd=0.005
+            ),
+            lower_recall(),
+            [-0.0105] * 6,
         ),
-        seeded("3-one-in-ten-collapses", 2000, (3, 3), 0.003, -0.0002, collapse=(0.1, 0.2),
-               limit="seeds are normal: here one in ten fails"),
+        seeded(
+            "3-one-in-ten-collapses",
+            2000,
+            (3, 3),
+            0.003,
+            -0.0002,
+            collapse=(0.1, 0.2),
+            limit="seeds are normal: here one in ten fails",
+        ),
     ]
 
 
@@ -226,18 +258,26 @@ def many_labels() -> list[World]:
         differing(counted("labels/77-of-4-beyond", [4] * 77, 0.85), lower_recall(), [-0.04]),
         differing(counted("labels/77-of-40", [40] * 77, 0.85), lower_recall(), [-0.0105]),
         differing(counted("labels/20-zipf-2000", zipf(20, 2000, 2), 0.85), lower_recall(), [-0.0105]),
-        differing(counted("labels/20-zipf-2000-drawn", zipf(20, 2000, 2), 0.85, random=True), lower_recall(), [-0.0105]),
+        differing(
+            counted("labels/20-zipf-2000-drawn", zipf(20, 2000, 2), 0.85, random=True), lower_recall(), [-0.0105]
+        ),
         differing(counted("labels/20-zipf-2000-tail", zipf(20, 2000, 2), 0.85), lower_recall(range(12, 20)), [-0.03]),
         differing(counted("labels/150-zipf-5000", zipf(150, 5000, 3), 0.8), lower_recall(), [-0.0105]),
-        differing(counted("labels/150-of-20-equal", [20] * 150, 0.8, clear="cheaper", shared=0.95), lower_recall(), [0.0]),
+        differing(
+            counted("labels/150-of-20-equal", [20] * 150, 0.8, clear="cheaper", shared=0.95), lower_recall(), [0.0]
+        ),
         differing(counted("labels/40-of-10-apart", [10] * 40, 0.7, shared=0.2), lower_recall(), [-0.0105]),
         differing(
             counted("labels/50-of-1", [1] * 50, 0.8, limit="one row says nothing of its own spread"),
-            lower_recall(), [-0.0105],
+            lower_recall(),
+            [-0.0105],
         ),
         differing(
-            counted("labels/30-single-of-40", [60] * 10 + [1] * 30, 0.8, limit="one row says nothing of its own spread"),
-            lower_recall(), [-0.0105],
+            counted(
+                "labels/30-single-of-40", [60] * 10 + [1] * 30, 0.8, limit="one row says nothing of its own spread"
+            ),
+            lower_recall(),
+            [-0.0105],
         ),
     ]
 
@@ -259,15 +299,18 @@ def other_metrics() -> list[World]:
         differing(counted("mcc/rare-5-of-1000-alarms", (995, 5), (0.9995, 0.9), **common), false_alarms(1), [-0.1]),
         differing(counted("mcc/rare-20-of-2000", (1980, 20), (0.995, 0.9), **common), lower_recall([1]), [-0.03]),
         differing(counted("mcc/10-zipf-2000", zipf(10, 2000, 5), 0.85, **common), lower_recall(), [-0.0105]),
-        differing(counted("cost/rare-5-of-1000", (500, 495, 5), (0.97, 0.97, 0.9), metric="cost", costs=costs),
-                  lower_recall([2]), [-0.03]),
-        differing(counted("cost/balanced-1000", (400, 400, 200), (0.95, 0.95, 0.95), metric="cost", costs=costs),
-                  lower_recall([2]), [-0.02]),
-        differing(counted("replies/unread-2000", (900, 900, 200), (0.93, 0.93, 0.9)), no_answer, [-0.0105]),
-        *(
-            LossWorld(Setup(name, "log_loss", 0.02, 2, clear), rows, methods)
-            for name, rows, methods, clear in loss
+        differing(
+            counted("cost/rare-5-of-1000", (500, 495, 5), (0.97, 0.97, 0.9), metric="cost", costs=costs),
+            lower_recall([2]),
+            [-0.03],
         ),
+        differing(
+            counted("cost/balanced-1000", (400, 400, 200), (0.95, 0.95, 0.95), metric="cost", costs=costs),
+            lower_recall([2]),
+            [-0.02],
+        ),
+        differing(counted("replies/unread-2000", (900, 900, 200), (0.93, 0.93, 0.9)), no_answer, [-0.0105]),
+        *(LossWorld(Setup(name, "log_loss", 0.02, 2, clear), rows, methods) for name, rows, methods, clear in loss),
     ]
 
 
@@ -298,26 +341,38 @@ def multi_label(name: str, rows: int, shares: Sequence[float], metric: DecidingM
         return np.column_stack([np.prod(np.where(sets[None], given, 1 - given), axis=2), np.zeros(len(sets))])
 
     world = CountWorld(
-        Setup(name, metric, DECIDING[metric].margin, len(shares)), np.rint(of_set * 1e9).astype(np.int64), (table(0.9),),
-        seeds=(1,), sets=sets, random=True, rows=rows,
+        Setup(name, metric, DECIDING[metric].margin, len(shares)),
+        np.rint(of_set * 1e9).astype(np.int64),
+        (table(0.9),),
+        seeds=(1,),
+        sets=sets,
+        random=True,
+        rows=rows,
     )
     return differing(world, lambda _, size: table(0.9 * (1 - size)), [difference])
 
 
-def all_worlds() -> list[World]:
+SHORT = (
+    "rare/2-of-2000", "rare/5-of-1000-alarms", "rows/300-together", "rows/one-loss-in-100", "many/12-together",
+    "seeds/3-2000-sd-1.5", "mcc/rare-5-of-1000", "rare/equal-50-of-2000",
+)  # fmt: skip
+"""A handful that takes seconds."""
+
+
+def simulated_worlds() -> list[World]:
     """Every world, by theme."""
     parts = (rare_classes, over_seeds, rows_and_candidates, many_labels, other_metrics, other_tasks)
     return [world for part in parts for world in part()]
 
 
-def named(pattern: str) -> list[World]:
-    """The worlds whose name a pattern fits.
+def matching(worlds: Sequence[World], pattern: str) -> list[World]:
+    """Those of the worlds whose name a pattern fits.
 
     Raises:
         SystemExit: there is none.
     """
-    worlds = [world for world in all_worlds() if fnmatch(world.setup.name, pattern)]
-    if not worlds:
-        raise SystemExit(f"--worlds {pattern}: there is no such world; there are "
-                         f"{', '.join(world.setup.name for world in all_worlds())}")
-    return worlds
+    fitting = [world for world in worlds if fnmatch(world.setup.name, pattern)]
+    if not fitting:
+        names = ", ".join(world.setup.name for world in worlds)
+        raise SystemExit(f"--worlds {pattern}: no world has such a name; there are {names}")
+    return fitting

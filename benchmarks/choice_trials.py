@@ -23,6 +23,7 @@ from adjudge.evaluate.arrays import Arrays
 from adjudge.evaluate.intervals import macro_f1_interval
 
 COST = "prediction_seconds_per_1000_rows"
+OUTCOMES = ("cheaper", "reference", "cannot tell")
 OWN_INTERVALS = 2
 """Of so many methods the interval of the macro-F1 itself is looked at; the others are like them."""
 
@@ -32,7 +33,7 @@ class Trial:
     """One comparison against the truth.
 
     Attributes:
-        outcome: ``cheaper``, ``reference`` or ``cannot tell``.
+        outcome: one of `OUTCOMES`.
         wrong: the chosen method's true value lies the margin or more below the reference's.
         bound_fails: some cheaper method's true difference lies below the bound that is to hold for all of them.
         wrongly_beyond: some method is said to lose more than the margin and does not.
@@ -136,9 +137,7 @@ def summary(world: World, trials: Sequence[Trial]) -> dict[str, Any]:
         "wrongly_beyond": _share([trial.wrongly_beyond for trial in trials]),
         "differences_covered": _mean([trial.differences_covered for trial in trials]),
         "own_covered": _mean(own) if own else None,
-        "outcomes": {
-            what: sum(trial.outcome == what for trial in trials) / n for what in ("cheaper", "reference", "cannot tell")
-        },
+        "outcomes": {what: sum(trial.outcome == what for trial in trials) / n for what in OUTCOMES},
     }
 
 

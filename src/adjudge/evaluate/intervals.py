@@ -11,8 +11,7 @@ from scipy.stats import binom, norm
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray
 from adjudge.evaluate.kinds import Classes, row_kinds
-from adjudge.evaluate.metrics import macro_f1_from_counts
-from adjudge.evaluate.population import MacroF1, chunks, seeds_spread
+from adjudge.evaluate.population import MacroF1, alarms_per_row, chunks, seeds_spread
 
 _CELLS_AT_ONCE = 4_000_000
 _LEAST_SHAPE = 0.25
@@ -83,7 +82,8 @@ def macro_f1_interval(
             generator.standard_gamma(counts, size=(size, len(counts))),
             generator.exponential(size=(size, 1)),
         )
-        plain = macro_f1_from_counts(right, counts, given).mean(axis=1)[None]
+        plain = score.mean(right, given).mean(axis=1)[None]
+        given = right + alarms_per_row(given - right, sizes, counts)
         parts.append((plain, *score(sizes, right, given, unseen)))
     plain, lost, won = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
     values = score.observed(kinds, slice(None))
