@@ -2,105 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from itertools import product
 from typing import Any
 
 import numpy as np
-from choice_worlds import CountWorld, Floats, LossWorld, Setup, World, value_of
-from scipy.optimize import brentq
+from choice_methods import Change, at_margin, counted, differing, false_alarms, lower_recall, no_answer, zipf
+from choice_worlds import CountWorld, Floats, LossWorld, Setup, World
 
 from adjudge.compare.deciding import DECIDING, DecidingMetric
-from adjudge.core.types import IntArray
-
-Change = Callable[[Floats, float], Floats]
-"""Chances and a size, 0 to 1, to the chances of a method that is worse by so much."""
-
-
-def chances(recall: Floats, mistakes: Floats) -> Floats:
-    """``[K, K + 1]`` chances of answers: the recall of each label, and mistakes in proportion to ``mistakes``."""
-    n = len(recall)
-    weights = mistakes * (1 - np.eye(n))
-    table = weights / weights.sum(axis=1, keepdims=True) * (1 - recall)[:, None]
-    table[np.arange(n), np.arange(n)] = recall
-    return np.column_stack([table, np.zeros(n)])
-
-
-def lower_recall(labels: Sequence[int] | None = None) -> Change:
-    """A share of the right answers of these labels (all where None) becomes mistakes of the usual kinds."""
-
-    def change(table: Floats, size: float) -> Floats:
-        worse, own = table.copy(), np.arange(len(table)) if labels is None else np.asarray(labels)
-        recall = table[own, own]
-        worse[own] = table[own] * ((1 - recall * (1 - size)) / (1 - recall))[:, None]
-        worse[own, own] = recall * (1 - size)
-        return worse
-
-    return change
-
-
-def false_alarms(label: int) -> Change:
-    """A share of all other labels' right answers becomes this label."""
-
-    def change(table: Floats, size: float) -> Floats:
-        worse = table.copy()
-        for gold in range(len(table)):
-            if gold != label:
-                worse[gold, gold] -= size * table[gold, gold]
-                worse[gold, label] += size * table[gold, gold]
-        return worse
-
-    return change
-
-
-def no_answer(table: Floats, size: float) -> Floats:
-    """A share of all answers cannot be read."""
-    worse = table * (1 - size)
-    worse[:, -1] += size
-    return worse
-
-
-def differing(world: CountWorld, change: Change, differences: Sequence[float]) -> CountWorld:
-    """The world with cheaper methods that differ from its one method by exactly so much; 0 or less each."""
-    (reference,) = world.methods
-    held = world.label_rows > 0
-
-    def distance(size: float, wanted: float) -> float:
-        pair = [
-            value_of(world.setup, world.shares, table, held, world.sets)
-            for table in (reference, change(reference, size))
-        ]
-        return float(pair[1] - pair[0]) - wanted
-
-    sizes = [
-        float(brentq(distance, 0.0, 0.999, args=(wanted,), xtol=1e-12)) if wanted else 0.0 for wanted in differences
-    ]
-    methods = (reference, *(change(reference, size) for size in sizes))
-    seeds = world.seeds if len(world.seeds) == len(methods) else world.seeds[:1] * len(methods)
-    return replace(world, methods=methods, seeds=seeds)
-
-
-def counted(
-    name: str,
-    label_rows: Sequence[int] | IntArray,
-    recall: Sequence[float] | float,
-    *,
-    metric: DecidingMetric = "macro_f1",
-    margin: float | None = None,
-    clear: str | None = None,
-    limit: str = "",
-    mistakes: Floats | None = None,
-    **options: Any,
-) -> CountWorld:
-    """A world of labels that exclude one another, with its reference alone."""
-    rows = np.asarray(label_rows)
-    recalls = np.broadcast_to(np.asarray(recall, dtype=np.float64), rows.shape)
-    costs = options.pop("costs", None)
-    confused = np.tile(rows, (len(rows), 1)).astype(np.float64) * (1.0 if mistakes is None else mistakes)
-    setup = Setup(name, metric, DECIDING[metric].margin if margin is None else margin, len(rows), clear, limit, costs)
-    return CountWorld(setup, rows, (chances(recalls, confused),), **{"seeds": (1,), **options})
 
 
 def rare(
@@ -112,17 +24,37 @@ def rare(
     return differing(world, change or lower_recall([2]), [difference])
 
 
-def zipf(labels: int, rows: int, least: int) -> IntArray:
-    """Rows of labels in proportion to 1 / rank, none below ``least``."""
-    shares = 1 / np.arange(1, labels + 1)
-    counts = np.maximum(least, np.floor(rows * shares / shares.sum())).astype(np.int64)
-    counts[0] += rows - counts.sum()
-    return counts
+def nearly_unseen(rarest: int) -> CountWorld:
+    """A class whose rows show no loss in 6% of the test sets, and a margin that is a hair smaller than that loss."""
+    world = counted(f"rare/nearly-unseen-{rarest}", (500, 500 - rarest, rarest), (0.97, 0.97, 0.999), shared=0.99)
+    (reference,) = world.methods
+    worse = lower_recall([2])(reference, 1 - 0.06 ** (1 / rarest))
+    return at_margin(replace(world, methods=(reference, worse), seeds=(1, 1)))
+
+
+def many_alarms(rarest: int, *, drawn: bool) -> CountWorld:
+    """Two labels, and a cheaper method that answers the rare one for others one and a half times as often as it is."""
+    name = f"rare/alarms-{rarest}-of-1000-{'drawn' if drawn else 'fixed'}"
+    world = counted(name, (1000 - rarest, rarest), (0.9995, 0.9), random=drawn)
+    (reference,) = world.methods
+    return at_margin(replace(world, methods=(reference, false_alarms(1)(reference, 0.0015 * rarest)), seeds=(1, 1)))
+
+
+def sometimes_absent(rows: float) -> CountWorld:
+    """Ten labels in 500 rows, one with so few that test sets lack it; the cheaper method never answers it."""
+    label_rows = [55_000] * 9 + [round(1000 * rows)]
+    world = counted(f"labels/absent-{rows:g}-of-500", label_rows, 0.9, random=True, rows=500)
+    (reference,) = world.methods
+    worse = lower_recall(range(9))(reference, 0.03)
+    worse[:, 0] += worse[:, 9] * (np.arange(10) > 0)
+    worse[0, 1] += worse[0, 9]
+    worse[:, 9] = 0.0
+    return replace(world, methods=(false_alarms(9)(reference, 0.004), worse), seeds=(1, 1))
 
 
 def rare_classes() -> list[World]:
     """A class of few test rows: what it hides is not shown by a bootstrap of the rows."""
-    worlds = [
+    worlds: list[World] = [
         rare("2-of-2000", 2000, 2, -0.094),
         rare("3-of-2000", 2000, 3, -0.07),
         rare("3-of-1000", 1000, 3, -0.05),
@@ -146,6 +78,8 @@ def rare_classes() -> list[World]:
         rare("equal-200-of-20000", 20_000, 200, 0.0, clear="cheaper", shared=0.95),
         rare("far-10-of-2000", 2000, 10, -0.2, clear="reference"),
     ]
+    worlds += [nearly_unseen(rarest) for rarest in (2, 3, 5, 10, 50)]
+    worlds += [many_alarms(rarest, drawn=drawn) for rarest, drawn in product((5, 15, 50, 200), (False, True))]
     five = [395, 395, 395, 400, 400, 3, 3, 3, 3, 3]
     several = counted("rare/five-of-3-all", five, 0.93)
     one = replace(several, setup=replace(several.setup, name="rare/five-of-3-one"))
@@ -239,21 +173,14 @@ def over_seeds() -> list[World]:
             lower_recall(),
             [-0.0105] * 6,
         ),
-        seeded(
-            "3-one-in-ten-collapses",
-            2000,
-            (3, 3),
-            0.003,
-            -0.0002,
-            collapse=(0.1, 0.2),
-            limit="seeds are normal: here one in ten fails",
-        ),
     ]
 
 
 def many_labels() -> list[World]:
     """2 to 150 labels, balanced and not."""
     return [
+        sometimes_absent(0.5),
+        sometimes_absent(2),
         differing(counted("labels/77-of-4", [4] * 77, 0.85), lower_recall(), [-0.0105]),
         differing(counted("labels/77-of-4-beyond", [4] * 77, 0.85), lower_recall(), [-0.04]),
         differing(counted("labels/77-of-40", [40] * 77, 0.85), lower_recall(), [-0.0105]),
@@ -267,17 +194,21 @@ def many_labels() -> list[World]:
             counted("labels/150-of-20-equal", [20] * 150, 0.8, clear="cheaper", shared=0.95), lower_recall(), [0.0]
         ),
         differing(counted("labels/40-of-10-apart", [10] * 40, 0.7, shared=0.2), lower_recall(), [-0.0105]),
+    ]
+
+
+def limits() -> list[World]:
+    """What the comparison cannot know: these are shown, and judge nothing."""
+    fails = counted(
+        "limits/one-seed-in-ten-fails", (1000, 1000), 0.9, metric="accuracy", seeds=(3, 3), seed_sd=0.003,
+        collapse=(0.1, 0.2), limit="seeds are normal",
+    )  # fmt: skip
+    single = {"limit": "one row of a label says nothing of its own spread"}
+    return [
+        differing(fails, lower_recall(), [-0.0002]),
+        differing(counted("limits/50-labels-of-1", [1] * 50, 0.8, **single), lower_recall(), [-0.0105]),
         differing(
-            counted("labels/50-of-1", [1] * 50, 0.8, limit="one row says nothing of its own spread"),
-            lower_recall(),
-            [-0.0105],
-        ),
-        differing(
-            counted(
-                "labels/30-single-of-40", [60] * 10 + [1] * 30, 0.8, limit="one row says nothing of its own spread"
-            ),
-            lower_recall(),
-            [-0.0105],
+            counted("limits/30-of-40-labels-of-1", [60] * 10 + [1] * 30, 0.8, **single), lower_recall(), [-0.0105]
         ),
     ]
 
@@ -353,15 +284,16 @@ def multi_label(name: str, rows: int, shares: Sequence[float], metric: DecidingM
 
 
 SHORT = (
-    "rare/2-of-2000", "rare/5-of-1000-alarms", "rows/300-together", "rows/one-loss-in-100", "many/12-together",
-    "seeds/3-2000-sd-1.5", "mcc/rare-5-of-1000", "rare/equal-50-of-2000",
+    "rare/2-of-2000", "rare/nearly-unseen-5", "rare/alarms-50-of-1000-drawn", "labels/absent-0.5-of-500",
+    "rows/one-loss-in-100", "many/12-together", "seeds/3-2000-sd-1.5", "mcc/balanced-1000",
+    "log-loss/500-confident-mistakes", "rare/equal-50-of-2000",
 )  # fmt: skip
 """A handful that takes seconds."""
 
 
 def simulated_worlds() -> list[World]:
     """Every world, by theme."""
-    parts = (rare_classes, over_seeds, rows_and_candidates, many_labels, other_metrics, other_tasks)
+    parts = (rare_classes, over_seeds, rows_and_candidates, many_labels, other_metrics, other_tasks, limits)
     return [world for part in parts for world in part()]
 
 

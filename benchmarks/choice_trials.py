@@ -18,7 +18,6 @@ from adjudge.compare.fairness import LoadedRun
 from adjudge.compare.results import CompareOptions, Group
 from adjudge.compare.testing import beaten, tests_of, values_by_label
 from adjudge.core.runs import Run
-from adjudge.core.types import IntArray
 from adjudge.evaluate.arrays import Arrays
 from adjudge.evaluate.intervals import macro_f1_interval
 
@@ -72,9 +71,9 @@ def run_trial(world: World, repeat: int, draws: int) -> Trial:
     true = dict(zip(names, sample.truths - sample.truths[0], strict=True))
     return Trial(
         outcome="cannot tell" if choice is None else "reference" if choice == names[0] else "cheaper",
-        wrong=choice not in (None, names[0]) and true[str(choice)] <= -setup.margin,
-        bound_fails=any(true[test.label] < test.lower_bound for test in tests),
-        wrongly_beyond=any(test.verdict == "beyond" and true[test.label] >= -setup.margin for test in tests),
+        wrong=choice is not None and choice != names[0] and bool(true[choice] <= -setup.margin),
+        bound_fails=any(bool(true[test.label] < test.lower_bound) for test in tests),
+        wrongly_beyond=any(test.verdict == "beyond" and bool(true[test.label] >= -setup.margin) for test in tests),
         differences_covered=float(np.mean([test.low <= true[test.label] <= test.high for test in tests])),
         own_covered=_own_covered(sample, setup, draws, repeat) if setup.metric == "macro_f1" else None,
     )

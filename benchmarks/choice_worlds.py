@@ -104,7 +104,7 @@ class CountWorld:
             last.
         seeds: of each method.
         seed_sd: standard deviation over seeds of every label's recall, cut off at 0 and 1.
-        collapse: the chance that a seed fails, and how much lower its recall is then.
+        collapse: the chance that a seed of a cheaper method fails, and how much lower its recall is then.
         shared: correlation of two methods on a row, 0 to 1.
         random: label counts are drawn too; else they are those given, as in a stratified split.
         rows: N, where label counts are drawn and do not add up to it.
@@ -135,7 +135,7 @@ class CountWorld:
     @cached_property
     def true_means(self) -> Floats:
         """The metric of every method, ``[M]``: the mean over all seeds, where every label has rows."""
-        return np.array([self._mean(method, self.shares > 0) for method in self.methods])
+        return np.array([self._mean(place, self.shares > 0) for place in range(len(self.methods))])
 
     @property
     def described(self) -> dict[str, Any]:
@@ -162,19 +162,22 @@ class CountWorld:
         answers, truths = [], []
         for place, (method, seeds) in enumerate(zip(self.methods, self.seeds, strict=True)):
             effects = self.seed_sd * generator.standard_normal(seeds)
-            chances = shifted(method, effects - self.collapse[1] * (generator.random(seeds) < self.collapse[0]))
+            if place:
+                effects = effects - self.collapse[1] * (generator.random(seeds) < self.collapse[0])
+            chances = shifted(method, effects)
             ease = np.sqrt(self.shared) * of_row + np.sqrt(rest) * generator.standard_normal(len(gold))
             ease = ease + np.sqrt(rest) * generator.standard_normal((seeds, len(gold)))
             answers.append(np.stack([_answers(gold, *run) for run in zip(chances, norm.cdf(ease), strict=True)]))
             if seeds == 1:
                 truths.append(float(self._value(chances[0], rows > 0)))
             else:
-                truths.append(self.true_means[place] if (rows > 0).all() else self._mean(method, rows > 0))
+                truths.append(self.true_means[place] if (rows > 0).all() else self._mean(place, rows > 0))
         return Sample(gold, answers, np.array(truths), sets=self.sets)
 
-    def _mean(self, method: Floats, held: Sets) -> float:
-        chance, depth = self.collapse
-        of_seeds = [self._value(shifted(method, self.seed_sd * SEED_GRID - low), held).mean() for low in (0.0, depth)]
+    def _mean(self, place: int, held: Sets) -> float:
+        chance, depth = self.collapse if place else (0.0, 0.0)
+        effects = self.seed_sd * SEED_GRID if self.seeds[place] > 1 else np.zeros(1)
+        of_seeds = [self._value(shifted(self.methods[place], effects - low), held).mean() for low in (0.0, depth)]
         return float((1 - chance) * of_seeds[0] + chance * of_seeds[1])
 
     def _value(self, chances: Floats, held: Sets) -> Floats:
