@@ -25,7 +25,7 @@ from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.loop import Trainer, checked_rows
 from adjudge.train.multitask import joined
 from tests.train.builders import config, network_of, rows, same, train, weights
-from tests.train.test_multitask import lessons_of
+from tests.train.test_multitask import tasks_of
 
 STILL = {"learning_rate": 1e-12, "schedule": "constant", "weight_decay": 0.0}
 """Steps that move nothing that could be measured."""
@@ -175,9 +175,9 @@ def test_it_ends_ready_to_predict_and_with_the_kept_logits(folders: Path) -> Non
 
 
 def test_several_tasks_hand_over_no_logits_and_name_themselves(folders: Path) -> None:
-    lessons = lessons_of(folders, (32, 16))
-    network, events = joined([lesson.network for lesson in lessons]), []
-    _, selection = Trainer(network, config(epochs=4.0), 0, SilentProgress(), events.append).fit_tasks(lessons)
+    tasks = tasks_of(folders, (32, 16))
+    network, events = joined([task.network for task in tasks]), []
+    _, selection = Trainer(network, config(epochs=4.0), 0, SilentProgress(), events.append).fit_tasks(tasks)
     assert selection.logits.shape == (0, 0)
     steps = [event for event in events if event["event"] == "step"]
     assert {event["task"] for event in steps} <= {"task0", "task1"}
@@ -190,9 +190,9 @@ def test_several_tasks_hand_over_no_logits_and_name_themselves(folders: Path) ->
 def test_tasks_are_mixed_by_their_sizes_where_nothing_else_is_said(folders: Path) -> None:
     found = []
     for temperature in ({}, {"temperature": 1.0}, {"temperature": 2.0}):
-        lessons = lessons_of(folders, (64, 8))
-        network = joined([lesson.network for lesson in lessons])
-        Trainer(network, config(epochs=1.0), 0, SilentProgress(), lambda _: None).fit_tasks(lessons, **temperature)
+        tasks = tasks_of(folders, (64, 8))
+        network = joined([task.network for task in tasks])
+        Trainer(network, config(epochs=1.0), 0, SilentProgress(), lambda _: None).fit_tasks(tasks, **temperature)
         found.append(weights(network))
     assert same(found[0], found[1])
     assert not same(found[0], found[2])

@@ -69,7 +69,7 @@ def import_(  # noqa: PLR0913 - a command's options are its parameters
 def _import_data(
     source: Path, output: Path, name: str | None, form: str | None, fields: tuple[str | None, str | None]
 ) -> None:
-    from adjudge.data.annotations.contract import Wanted
+    from adjudge.data.annotations.annotated import Wanted
     from adjudge.data.importing import import_data
 
     if form is not None and form not in FORMS:

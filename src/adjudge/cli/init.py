@@ -57,7 +57,7 @@ def init(
 def _from_export(file: Path, folder: Path, name: str | None, text: str | None, label: str | None) -> None:
     """Write the rows of an annotation tool's export as well, as `adjudge import` does."""
     from adjudge.cli.import_ import show_imported
-    from adjudge.data.annotations.contract import Wanted
+    from adjudge.data.annotations.annotated import Wanted
     from adjudge.experiment.starter_export import write_export_starter
     from adjudge.recipe.starter import shown_minutes
 

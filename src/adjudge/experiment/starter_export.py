@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adjudge.core.atomic import write_text
 from adjudge.core.errors import UsageError
-from adjudge.data.annotations.contract import Wanted
+from adjudge.data.annotations.annotated import Wanted
 from adjudge.data.importing import import_data
 from adjudge.data.task_files import ImportedData
 from adjudge.recipe.starter import estimate_minutes, guess_tokens, matrix_speed, recipe_text, usable_name

@@ -25,7 +25,7 @@ from adjudge.core.seeds import stream_generator
 from adjudge.core.task import Task, load_task
 from adjudge.core.types import IntArray, Split
 from adjudge.evaluate.calibrate import calibrate
-from adjudge.experiment.sklearn_inputs import (
+from adjudge.face.estimator_inputs import (
     as_labels,
     as_seed,
     as_texts,

@@ -12,7 +12,7 @@ import pytest
 from adjudge.core.errors import DataError, UsageError
 from adjudge.core.task import load_task
 from adjudge.data.annotations import EXPORTS
-from adjudge.data.annotations.contract import Wanted
+from adjudge.data.annotations.annotated import Wanted
 from adjudge.data.importing import import_data, load_records, needs_import
 from adjudge.data.readers import read_table
 from adjudge.data.rows import build_split

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel
 from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.models.engine import engine as engine_module
 from adjudge.models.engine.engine import Engine
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
 GEMMA2 = {"head_dim": 8, "num_key_value_heads": 2, "intermediate_size": 64, "attn_logit_softcapping": 5.0}

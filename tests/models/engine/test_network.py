@@ -22,7 +22,7 @@ from adjudge.models.engine.network import Network
 from adjudge.models.engine.steadiness import make_steady
 from adjudge.models.trunk.loading import load_pretrained
 from adjudge.models.trunk.precision import BATCH_TOLERANCES, Resolved
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES, tiny_model
 
 

@@ -11,7 +11,7 @@ from adjudge.core.types import Encoded
 from adjudge.models.adapters import add_lora, linear_layers
 from adjudge.models.engine.attention import NotPackableError, packed_attention
 from adjudge.models.engine.packed import fixed_width, pack
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 each_architecture = pytest.mark.parametrize("architecture", list(FAMILIES))

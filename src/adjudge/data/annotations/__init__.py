@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adjudge.data.annotations import argilla, doccano, label_studio, prodigy, spacy, weak
-from adjudge.data.annotations.contract import Export
+from adjudge.data.annotations.annotated import Export
 
 EXPORTS: dict[str, Export] = {
     "label-studio": label_studio.EXPORT,

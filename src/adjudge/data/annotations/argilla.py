@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adjudge.data.annotations.contract import Answer, Export, Read, Wanted, choose, judged, plain_fields, text_field
+from adjudge.data.annotations.annotated import Answer, Export, Read, Wanted, choose, judged, plain_fields, text_field
 from adjudge.data.label_cells import labels_in
 
 _FLAT = ".responses"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from adjudge.core.errors import DataError
-from adjudge.data.annotations.contract import (
+from adjudge.data.annotations.annotated import (
     Answer,
     Export,
     Judged,

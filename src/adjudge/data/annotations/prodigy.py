@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from adjudge.data.annotations.contract import Answer, Export, Judged, Read, Wanted, judged, plain_fields, text_field
+from adjudge.data.annotations.annotated import Answer, Export, Judged, Read, Wanted, judged, plain_fields, text_field
 
 ANSWERS = frozenset(("accept", "reject", "ignore"))
 _MARKS = ("_input_hash", "_task_hash", "_view_id", "_session_id", "options", "accept", "spans")

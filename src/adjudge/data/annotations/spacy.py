@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adjudge.data.annotations.contract import Export, Read, Wanted, judged, plain_fields
+from adjudge.data.annotations.annotated import Export, Read, Wanted, judged, plain_fields
 from adjudge.data.label_cells import labels_in
 from adjudge.data.structures import parse_structure
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adjudge.core.errors import UsageError
-from adjudge.data.annotations.contract import Export, Read, Wanted, judged, plain_fields, text_field
+from adjudge.data.annotations.annotated import Export, Read, Wanted, judged, plain_fields, text_field
 
 ABSTAIN = "-1"
 _LABELS = ("label", "labels", "y", "gold", "target", "pred", "preds", "prediction")

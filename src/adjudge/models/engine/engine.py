@@ -14,11 +14,15 @@ from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.core.types import Encoded
 from adjudge.models.adapters.soft import SoftPrefix, SoftPrompt, virtual_tokens
 from adjudge.models.engine.attention import ATTENTION_NAME, NotPackableError, packed_attention
+from adjudge.models.engine.bidirectional import look_both_ways
 from adjudge.models.engine.flash import FlashKernel
+from adjudge.models.engine.next_tokens import NextTokens
 from adjudge.models.engine.packed import PackedBatch, pack, pack_prefix
 from adjudge.models.engine.prefix_cache import PrefixStates
+from adjudge.models.engine.prefix_tree import PrefixTree, RowTokens, pack_tree
+from adjudge.models.engine.probe_rows import by_length, probe_rows
+from adjudge.models.engine.row_cache import KeysValues, RowCache
 from adjudge.models.engine.token_budget import out_of_memory
-from adjudge.models.trunk.positions import stated_length
 
 # The probe accepts a form where it agrees with single rows to this share of the largest state (float32).
 PROBE_TOLERANCE = 1e-4
@@ -80,7 +84,7 @@ class Engine:
         self.caches, self.cache_reason = False, ""
         self.flash: FlashKernel | None = None
         if bidirectional:
-            _look_both_ways(trunk)
+            look_both_ways(trunk)
         self.path, self.reason = self._choose()
         self.prediction_path = self.path
 
@@ -109,6 +113,87 @@ class Engine:
             return self._packed(batch)
         path = self.prediction_path if predicting else self.path
         return self._separate(encoded, prefix_ids, paths, padded=path == "padded")
+
+    def tree_states(
+        self,
+        tree: PrefixTree,
+        prefix_ids: Sequence[int],
+        paths: Sequence[tuple[int, ...]] = (),
+        prefix_states: PrefixStates | None = None,
+    ) -> States:
+        """Run rows that share more than the prefix; what they share is run once, and gradients flow through it.
+
+        Where rows cannot be packed, or each token sees what stands behind it, every row is run by itself.
+
+        Args:
+            tree: of B rows, behind the prefix.
+            prefix_ids: the prompt's prefix.
+            paths: label-trie nodes to run behind every row.
+            prefix_states: of the prefix, from `prefix_states`; it is not run again then.
+
+        Returns:
+            The rows' states as `states` gives them, row after row; those of shared tokens stand there for each of
+            their rows.
+        """
+        if self.path != "packed" or not self.causal:
+            return self.states(tree.encoded(), prefix_ids, paths, prefix_states)
+        batch, rows = pack_tree(tree, prefix_ids, paths=paths, replay=prefix_states)
+        device = next(self.trunk.parameters()).device
+        at = rows.at.to(device)
+        states = self._packed(batch)
+        return States(
+            hidden=states.hidden[at],
+            owner=rows.owner.to(device),
+            own=rows.own.to(device),
+            answer=rows.answer.to(device),
+            nodes=rows.nodes.to(device),
+        )
+
+    def read_prompts(
+        self, tree: PrefixTree, prefix_ids: Sequence[int], prefix_states: PrefixStates | None
+    ) -> tuple[torch.Tensor, list[KeysValues], RowTokens]:
+        """Run prompts that are to be gone on from; only where `caches` says so.
+
+        Args:
+            tree: of B prompts, behind the prefix.
+            prefix_ids: the prefix.
+            prefix_states: of it, where there is one.
+
+        Returns:
+            The states ``[B, H]`` of the prompts' last tokens; of every layer the keys and values ``[KV, T, D]`` of
+            the tokens behind the prefix; and which of these each prompt consists of.
+        """
+        batch, rows = pack_tree(tree, prefix_ids, replay=prefix_states)
+        kept: list[KeysValues] = []
+        batch.keep = kept
+        hidden = self._packed(batch).hidden
+        return hidden[rows.at[rows.answer].to(hidden.device)], kept, rows
+
+    def read_next(self, ids: torch.Tensor, cache: RowCache) -> torch.Tensor:
+        """Run one more token of every row that is being written.
+
+        Args:
+            ids: ``[R]`` the tokens.
+            cache: what stands before them; takes their keys and values.
+
+        Returns:
+            Their states ``[R, H]``.
+        """
+        cache.make_room()
+        tokens = NextTokens(cache)
+        output = self.trunk(
+            **self._inputs(ids[None]),
+            position_ids=tokens.positions[None] + self.position_offset,
+            use_cache=False,
+            packed=tokens,
+        )
+        return output.last_hidden_state[0]  # type: ignore[no-any-return]
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        config: Any = self.trunk.config
+        return int(config.hidden_size)
 
     def prefix_states(self, prefix_ids: Sequence[int]) -> PrefixStates:
         """Run a prefix alone and keep its keys and values; only where `caches` says so."""
@@ -172,7 +257,7 @@ class Engine:
         first = len(prefix_ids) if self.causal else 0
         hidden, owner, counted = [], [], []
         ends, begin = [0] * len(rows), 0
-        for members in [range(len(rows))] if padded else _by_length(rows):
+        for members in [range(len(rows))] if padded else by_length(rows):
             states, real = self._side_by_side([rows[i] for i in members])
             width = states.shape[1]
             real[:, :first] = False
@@ -298,63 +383,6 @@ class Engine:
         return states.hidden[states.answer].float()
 
 
-def _by_length(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Places of the rows of each length."""
-    places: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        places.setdefault(len(row), []).append(i)
-    return list(places.values())
-
-
-def probe_rows(config: Any, *, causal: bool) -> tuple[list[Encoded], tuple[int, ...]]:
-    """Rows of several lengths, some of them equal, one longer than the model's window (where memory allows).
-
-    Args:
-        config: of the trunk.
-        causal: whether it is causal.
-
-    Returns:
-        The rows, and a prefix for all of them; of an encoder an empty one.
-    """
-    # Some models derive positions from where the padding id stands, so it must not occur inside a row.
-    usable = [i for i in range(min(int(config.vocab_size), 1000)) if i != getattr(config, "pad_token_id", None)]
-    limit = (stated_length(config) or 512) - 8
-    names = ("sliding_window", "local_attention", "attention_window", "attention_chunk_size")
-    windows = [getattr(config, name, None) for name in names]
-    longest = max([24, *(int(window) + 24 for window in windows if isinstance(window, int) and window < 2048)])
-
-    def row(length: int, seed: int) -> Encoded:
-        ids = tuple(usable[(seed * 7919 + 104729 * i) % len(usable)] for i in range(min(length, limit)))
-        return Encoded(ids[:-1], ids[-1:], len(ids) - 1)
-
-    prefix = tuple(usable[(31 * i) % len(usable)] for i in range(5)) if causal else ()
-    return [row(length, seed) for seed, length in enumerate((3, 7, longest, 1, 12, 7, 12), start=1)], prefix
-
-
-def _look_both_ways(trunk: Any) -> None:
-    """Make a causal trunk bidirectional, by the switch that Transformers has for it.
-
-    Raises:
-        ConfigError: its first token sees nothing of the last one even so.
-    """
-    config: Any = trunk.config
-    config.is_causal = False
-    for module in trunk.modules():
-        if hasattr(module, "is_causal"):
-            module.is_causal = False
-    training = trunk.training
-    trunk.eval()
-    with torch.no_grad():
-        ids = torch.tensor([[3, 4, 5], [3, 4, 6]], device=next(trunk.parameters()).device)
-        first, second = trunk(input_ids=ids, use_cache=False).last_hidden_state[:, 0]
-    trunk.train(training)
-    if torch.equal(first, second):
-        raise ConfigError(
-            f"attention: {type(trunk).__name__} stays causal with this version of Transformers; "
-            "leave out attention: bidirectional"
-        )
-
-
 def _register() -> None:
     from transformers import AttentionInterface
 
@@ -362,6 +390,9 @@ def _register() -> None:
 
 
 def _to_device(batch: PackedBatch, device: torch.device) -> PackedBatch:
+    for branch in batch.branches:
+        branch.path = branch.path.to(device, non_blocking=True)
+        _to_device(branch.rows, device)
     for owner in (batch, *batch.groups):
         for name, value in vars(owner).items():
             if isinstance(value, torch.Tensor):

@@ -19,6 +19,7 @@ from adjudge.models.adapters.lowrank import forget_waiting
 from adjudge.models.engine.engine import Engine, States
 from adjudge.models.engine.heads import Head, WritingHead
 from adjudge.models.engine.prefix_cache import PrefixCache, PrefixStates
+from adjudge.models.engine.prefix_tree import PrefixTree
 from adjudge.models.engine.token_budget import next_batch, out_of_memory, token_budget
 from adjudge.models.trunk.precision import BATCH_TOLERANCES, Resolved, compute
 
@@ -138,6 +139,11 @@ class Network:
         with compute(self.precision, self.device):
             return self.engine.states(encoded, self.prefix_ids, self.head.paths)
 
+    def tree_states(self, tree: PrefixTree) -> States:
+        """As `states`, of rows that share more than the prompt's prefix: what they share is run once."""
+        with compute(self.precision, self.device):
+            return self.engine.tree_states(tree, self.prefix_ids, self.head.paths)
+
     def answer_losses(
         self, encoded: Sequence[Encoded], targets: torch.Tensor, label_smoothing: float = 0.0
     ) -> tuple[torch.Tensor, int]:
@@ -207,7 +213,7 @@ class Network:
         """A batch read, or None where memory does not hold it."""
         try:
             with compute(self.precision, self.device):
-                kept = self._prefix_states()
+                kept = self.kept_prefix()
                 states = self.engine.states(rows, self.prefix_ids, paths, kept, predicting=True)
             return reader(states)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -234,7 +240,8 @@ class Network:
             return own + nodes
         return (len(self.prefix_ids) + own) * (1 + nodes)
 
-    def _prefix_states(self) -> PrefixStates | None:
+    def kept_prefix(self) -> PrefixStates | None:
+        """The prefix's states, for passes without gradients; None where there are none, or they cannot be kept."""
         if not (self.prefix_ids and self.engine.caches):
             return None
         return self.prefix_cache.get(self.engine, self.prefix_ids, self.precision)

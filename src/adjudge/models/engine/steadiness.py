@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.engine.engine import FAILURES, PROBE_TOLERANCE, Engine, probe_rows
+from adjudge.models.engine.engine import FAILURES, PROBE_TOLERANCE, Engine
+from adjudge.models.engine.probe_rows import probe_rows
 from adjudge.models.engine.token_budget import out_of_memory
 from adjudge.models.trunk.precision import Resolved, compute
 

@@ -6,7 +6,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import GridSearchCV
 
 from adjudge import TextClassifier
-from adjudge.experiment.sklearn_inputs import plain
+from adjudge.face.estimator_inputs import plain
 from tests.run_fixtures import make_reviews
 
 
