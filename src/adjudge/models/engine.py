@@ -17,6 +17,7 @@ from adjudge.models.attention import ATTENTION_NAME, NotPackableError, packed_at
 from adjudge.models.flash import FlashKernel
 from adjudge.models.packed import PackedBatch, pack, pack_prefix
 from adjudge.models.prefix_cache import PrefixStates
+from adjudge.models.tree import PrefixTree, pack_tree
 
 # The probe accepts the packed form where it agrees with single rows to this share of the largest state (float32).
 PROBE_TOLERANCE = 1e-4
@@ -89,6 +90,41 @@ class Engine:
         if self.path == "packed":
             return self._packed(pack(encoded, prefix_ids, causal=self.causal, paths=paths, replay=prefix_states))
         return self._padded(encoded, prefix_ids, paths)
+
+    def tree_states(
+        self,
+        tree: PrefixTree,
+        prefix_ids: Sequence[int],
+        paths: Sequence[tuple[int, ...]] = (),
+        prefix_states: PrefixStates | None = None,
+    ) -> States:
+        """Run rows that share more than the prefix; what they share is run once, and gradients flow through it.
+
+        Where rows cannot be packed, or each token sees what stands behind it, every row is run by itself.
+
+        Args:
+            tree: of B rows, behind the prefix.
+            prefix_ids: the prompt's prefix.
+            paths: label-trie nodes to run behind every row.
+            prefix_states: of the prefix, from `prefix_states`; it is not run again then.
+
+        Returns:
+            The rows' states as `states` gives them, row after row; those of shared tokens stand there for each of
+            their rows.
+        """
+        if self.path != "packed" or not self.causal:
+            return self.states(tree.encoded(), prefix_ids, paths, prefix_states)
+        batch, rows = pack_tree(tree, prefix_ids, paths=paths, replay=prefix_states)
+        device = next(self.trunk.parameters()).device
+        at = rows.at.to(device)
+        states = self._packed(batch)
+        return States(
+            hidden=states.hidden[at],
+            owner=rows.owner.to(device),
+            own=rows.own.to(device),
+            answer=rows.answer.to(device),
+            nodes=rows.nodes.to(device),
+        )
 
     def prefix_states(self, prefix_ids: Sequence[int]) -> PrefixStates:
         """Run a prefix alone and keep its keys and values; only where `caches` says so."""
@@ -276,6 +312,9 @@ def _register() -> None:
 
 
 def _to_device(batch: PackedBatch, device: torch.device) -> PackedBatch:
+    for branch in batch.branches:
+        branch.path = branch.path.to(device, non_blocking=True)
+        _to_device(branch.rows, device)
     for owner in (batch, *batch.groups):
         for name, value in vars(owner).items():
             if isinstance(value, torch.Tensor):

@@ -51,8 +51,27 @@ class Group:
 
 
 @dataclass
+class Branch:
+    """Rows behind a node of a prefix tree: its children, attended as rows are, with the path to them as their prefix.
+
+    Attributes:
+        start: where their tokens begin behind the batch's prefix.
+        path: ``[P']`` index of every token before them, root first. The prefix's tokens are 0 to P - 1, whether they
+            are run or were kept; those behind it follow.
+        rows: their layout, of which the groups and P' are used; their tokens are among the batch's own.
+    """
+
+    start: int
+    path: torch.Tensor
+    rows: PackedBatch
+
+
+@dataclass
 class PackedBatch:
     """A batch in the packed layout. T tokens in all: P of the prefix, then the rows', longest row first.
+
+    In a prefix tree the rows are the nodes directly behind the prefix, and those behind other nodes follow, parent by
+    parent, in `branches`.
 
     Attributes:
         ids: ``[T]`` token ids.
@@ -68,6 +87,9 @@ class PackedBatch:
         replay: holds them, where they were kept: then the sequence is without the prefix's P tokens, and what is
             said above of T holds with those P added.
         replayed: how many layers have read them.
+        branches: rows behind rows, parents first (`adjudge.models.tree`).
+        keep: takes every layer's keys and values ``[kv_heads, T - P, D]`` of the tokens behind the prefix, where
+            tokens written later are to see them.
         learned: keys and values of virtual tokens (prefix tuning), or None.
         both_ways: whether a causal architecture looks both ways; its windows then count one token more to a side.
         flash: the kernel that attends, where one was asked for.
@@ -86,6 +108,8 @@ class PackedBatch:
     record: PrefixStates | None = None
     replay: PrefixStates | None = None
     replayed: int = 0
+    branches: list[Branch] = field(default_factory=list)
+    keep: list[tuple[torch.Tensor, torch.Tensor]] | None = None
     learned: LearnedStates | None = None
     both_ways: bool = False
     flash: FlashKernel | None = None
