@@ -194,7 +194,8 @@ def test_rows_are_cut_where_enough_tokens_are_shared() -> None:
     segments = [[tree.nodes[at].ids for at in tree.path(row)] for row in tree.rows]
     # All that begin with `a` share its nine tokens; its tenth is too little for a node behind that, and goes with b.
     nine, rest = a[:9], (a[9], *b)
-    assert segments == [[nine, rest, (1,)], [nine, (a[9], 2)], [nine, rest, (3,)], [(7, 8)], [nine, rest], [nine, (5,)]]
+    deep = [nine, rest]
+    assert segments == [[*deep, (1,)], [nine, (a[9], 2)], [*deep, (3,)], [(7, 8)], deep, [nine, (5,)]]
     assert [row.text_ids + row.suffix_ids for row in tree.encoded()] == rows
     flat = tree_of_rows(rows, least=100)
     assert all(node.parent is None for node in flat.nodes)

@@ -96,7 +96,7 @@ def _tree(
     if "paths" not in batch.masks:
         batch.masks["paths"] = torch.cat([branch.path for branch in batch.branches])
     sizes = [branch.rows.prefix for branch in batch.branches]
-    paths = (state.index_select(1, batch.masks["paths"]).split(sizes, dim=1) for state in seen)
+    paths = [torch.split(state.index_select(1, batch.masks["paths"]), sizes, dim=1) for state in seen]
     ends = [*starts[1:], q.shape[1]]
     for branch, path, start, end in zip(batch.branches, zip(*paths, strict=True), starts, ends, strict=True):
         outputs.append(_rows(branch.rows, _cut(states, start, end), path, window, scale, dropout))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import torch
 
@@ -78,9 +78,9 @@ def tree_of_segments(rows: Sequence[Sequence[Sequence[int]]]) -> PrefixTree:
         rows: ``B`` rows of segments of ids, empty ones left out; every row needs a token.
     """
     numbers: dict[tuple[int | None, tuple[int, ...]], int] = {}
-    ends = []
+    ends: list[int] = []
     for row in rows:
-        at = None
+        at: int | None = None
         for segment in filter(len, map(tuple, row)):
             at = numbers.setdefault((at, segment), len(numbers))
         if at is None:
@@ -98,13 +98,13 @@ def tree_of_rows(rows: Sequence[Sequence[int]], least: int = LEAST_SHARED) -> Pr
     """
     ids = [tuple(row) for row in rows]
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    common = [_n_common(ids[a], ids[b]) for a, b in zip(order, order[1:], strict=False)]
+    common = [_n_common(ids[a], ids[b]) for a, b in pairwise(order)]
     cuts: list[list[int]] = [[] for _ in ids]
     _split(order, common, 0, least, cuts)
     segments = []
     for row, places in zip(ids, cuts, strict=True):
         bounds = [0, *places, len(row)]
-        segments.append([row[start:end] for start, end in zip(bounds, bounds[1:], strict=False)])
+        segments.append([row[start:end] for start, end in pairwise(bounds)])
     return tree_of_segments(segments)
 
 
