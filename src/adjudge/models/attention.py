@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from adjudge.models.cache import NextTokens
 from adjudge.models.flash import FlashKernel, Rows, flash_attention, lay_out, lay_out_paths, to_device
 from adjudge.models.packed import Group, PackedBatch
 from adjudge.models.segments import Segment, Settings, additive_mask, segmented_attention
@@ -52,7 +53,8 @@ def packed_attention(
         key: see query.
         value: see query.
         attention_mask: must be None; the layout knows what each row sees.
-        options: ``packed`` (the `PackedBatch`), ``scaling``, ``dropout``, ``sliding_window``.
+        options: ``packed`` (a `PackedBatch`, or the `NextTokens` of rows that are being written), ``scaling``,
+            ``dropout``, ``sliding_window``.
 
     Returns:
         ``[1, T, heads, D]`` and no weights.
@@ -60,18 +62,20 @@ def packed_attention(
     Raises:
         NotPackableError: the layer wants a bias, a soft cap, sinks, or anything else that is not known here.
     """
-    batch: PackedBatch | None = options.get("packed")
+    batch: PackedBatch | NextTokens | None = options.get("packed")
     if batch is None:
         raise NotPackableError("nothing: the model does not hand its arguments on to it")
     unknown = [name for name, option in options.items() if name not in _KNOWN and option is not None]
     if unknown or attention_mask is not None:
         raise NotPackableError(", ".join(sorted(unknown)) or "an attention mask of its own")
     window: int | None = options.get("sliding_window")
-    if window is not None and batch.both_ways:
-        window += 1
     scale = float(options.get("scaling") or query.shape[-1] ** -0.5)
     dropout = float(options.get("dropout") or 0.0)
     q, k, v = (_computed(state)[0] for state in (query, key, value))
+    if isinstance(batch, NextTokens):
+        return batch.attend(q, k, v, window, scale)[None], None
+    if window is not None and batch.both_ways:
+        window += 1
     if batch.learned is not None:
         k, v = batch.learned.put(module, k, v)
     front = _front(batch, k, v)

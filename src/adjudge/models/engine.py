@@ -14,10 +14,11 @@ from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.core.types import Encoded
 from adjudge.models.adapters.soft import SoftPrefix, SoftPrompt, virtual_tokens
 from adjudge.models.attention import ATTENTION_NAME, NotPackableError, packed_attention
+from adjudge.models.cache import KeysValues, RowCache
 from adjudge.models.flash import FlashKernel
 from adjudge.models.packed import PackedBatch, pack, pack_prefix
 from adjudge.models.prefix_cache import PrefixStates
-from adjudge.models.tree import PrefixTree, pack_tree
+from adjudge.models.tree import PrefixTree, RowTokens, pack_tree
 
 # The probe accepts the packed form where it agrees with single rows to this share of the largest state (float32).
 PROBE_TOLERANCE = 1e-4
@@ -125,6 +126,45 @@ class Engine:
             answer=rows.answer.to(device),
             nodes=rows.nodes.to(device),
         )
+
+    def read_prompts(
+        self, tree: PrefixTree, prefix_ids: Sequence[int], prefix_states: PrefixStates | None
+    ) -> tuple[torch.Tensor, list[KeysValues], RowTokens]:
+        """Run prompts that are to be gone on from; only where `caches` says so.
+
+        Args:
+            tree: of B prompts, behind the prefix.
+            prefix_ids: the prefix.
+            prefix_states: of it, where there is one.
+
+        Returns:
+            The states ``[B, H]`` of the prompts' last tokens; of every layer the keys and values ``[KV, T, D]`` of
+            the tokens behind the prefix; and which of these each prompt consists of.
+        """
+        batch, rows = pack_tree(tree, prefix_ids, replay=prefix_states)
+        kept: list[KeysValues] = []
+        batch.keep = kept
+        hidden = self._packed(batch).hidden
+        return hidden[rows.at[rows.answer].to(hidden.device)], kept, rows
+
+    def read_next(self, ids: torch.Tensor, cache: RowCache) -> torch.Tensor:
+        """Run one more token of every row that is being written.
+
+        Args:
+            ids: ``[R]`` the tokens.
+            cache: what stands before them; takes their keys and values.
+
+        Returns:
+            Their states ``[R, H]``.
+        """
+        tokens = cache.next_tokens()
+        output = self.trunk(
+            **self._inputs(ids[None]),
+            position_ids=tokens.positions[None] + self.position_offset,
+            use_cache=False,
+            packed=tokens,
+        )
+        return output.last_hidden_state[0]  # type: ignore[no-any-return]
 
     def prefix_states(self, prefix_ids: Sequence[int]) -> PrefixStates:
         """Run a prefix alone and keep its keys and values; only where `caches` says so."""

@@ -199,7 +199,7 @@ class Network:
         """A batch read, or None where memory does not hold it."""
         try:
             with compute(self.precision, self.device):
-                kept = self._prefix_states()
+                kept = self.kept_prefix()
                 states = self.engine.states(rows, self.prefix_ids, paths, kept)
             return reader(states)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -226,7 +226,8 @@ class Network:
             return own + nodes
         return (len(self.prefix_ids) + own) * (1 + nodes)
 
-    def _prefix_states(self) -> PrefixStates | None:
+    def kept_prefix(self) -> PrefixStates | None:
+        """The prefix's states, for passes without gradients; None where there are none, or they cannot be kept."""
         if not (self.prefix_ids and self.engine.caches):
             return None
         return self.prefix_cache.get(self.engine, self.prefix_ids, self.precision)

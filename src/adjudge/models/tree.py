@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from adjudge.core.types import Encoded
 from adjudge.models.packed import Branch, PackedBatch, pack
@@ -152,6 +153,11 @@ class RowTokens:
     own: torch.Tensor
     answer: torch.Tensor
     nodes: torch.Tensor
+
+    def padded(self) -> torch.Tensor:
+        """``[B, S]``: `at` row by row, filled up with zeros to the longest."""
+        lengths = torch.bincount(self.owner, minlength=len(self.answer)).tolist()
+        return pad_sequence(list(torch.split(self.at, lengths)), batch_first=True)
 
 
 def pack_tree(
