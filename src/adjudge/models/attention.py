@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from adjudge.models.cache import NextTokens
 from adjudge.models.flash import FlashKernel, Rows, flash_attention, lay_out, lay_out_paths, to_device
+from adjudge.models.next_tokens import NextTokens
 from adjudge.models.packed import Group, PackedBatch
 from adjudge.models.segments import Segment, Settings, additive_mask, segmented_attention
 

@@ -16,6 +16,7 @@ from adjudge.models.adapters.soft import SoftPrefix, SoftPrompt, virtual_tokens
 from adjudge.models.attention import ATTENTION_NAME, NotPackableError, packed_attention
 from adjudge.models.cache import KeysValues, RowCache
 from adjudge.models.flash import FlashKernel
+from adjudge.models.next_tokens import NextTokens
 from adjudge.models.packed import PackedBatch, pack, pack_prefix
 from adjudge.models.prefix_cache import PrefixStates
 from adjudge.models.tree import PrefixTree, RowTokens, pack_tree
@@ -157,7 +158,8 @@ class Engine:
         Returns:
             Their states ``[R, H]``.
         """
-        tokens = cache.next_tokens()
+        cache.make_room()
+        tokens = NextTokens(cache)
         output = self.trunk(
             **self._inputs(ids[None]),
             position_ids=tokens.positions[None] + self.position_offset,

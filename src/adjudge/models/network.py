@@ -21,6 +21,7 @@ from adjudge.models.heads import Head, WritingHead
 from adjudge.models.lowrank import forget_waiting
 from adjudge.models.precision import Resolved, compute
 from adjudge.models.prefix_cache import PrefixCache, PrefixStates
+from adjudge.models.tree import PrefixTree
 
 
 @dataclass
@@ -129,6 +130,11 @@ class Network:
         """Hidden states of a batch, in the network's precision."""
         with compute(self.precision, self.device):
             return self.engine.states(encoded, self.prefix_ids, self.head.paths)
+
+    def tree_states(self, tree: PrefixTree) -> States:
+        """As `states`, of rows that share more than the prompt's prefix: what they share is run once."""
+        with compute(self.precision, self.device):
+            return self.engine.tree_states(tree, self.prefix_ids, self.head.paths)
 
     def answer_losses(
         self, encoded: Sequence[Encoded], targets: torch.Tensor, label_smoothing: float = 0.0

@@ -78,8 +78,10 @@ def choose(
         Ids ``[R]``, of equal best ones the lowest, and their log-probabilities ``[R]`` in nats under the model itself:
         at temperature 1, over the whole vocabulary.
     """
-    best = sampling.greedy or uniforms is None
-    ids = scores.argmax(dim=-1) if best else _draw(scores / sampling.temperature, sampling, uniforms)
+    if sampling.greedy or uniforms is None:
+        ids = scores.argmax(dim=-1)
+    else:
+        ids = _draw(scores / sampling.temperature, sampling, uniforms)
     return ids, scores.gather(1, ids[:, None])[:, 0] - scores.logsumexp(dim=-1)
 
 
@@ -113,7 +115,8 @@ def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor
     """Where the cumulative probabilities ``[R, k]`` exceed a share of their total: ``[R]``."""
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     wanted = uniforms[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    # Beyond the end lies only what is no number, and that is for the caller to find.
+    return torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_max(probabilities.shape[1] - 1)
 
 
 def repeats(ids: Sequence[int], times: int) -> bool:
