@@ -222,7 +222,9 @@ def test_where_memory_does_not_hold_the_rows_they_are_halved_and_nothing_changes
     assert same(written(drawing), expected)
     assert max(sizes) > 4
     monkeypatch.setattr(CachedDecoder, "step", lambda *_: small(None, torch.zeros(9)))  # type: ignore[arg-type]
-    with pytest.raises(WorkError, match=r"used up by a single row: number \d of those given, \d+ tokens.*lower max_tok"):
+    with pytest.raises(
+        WorkError, match=r"used up by a single row: number \d of those given, \d+ tokens.*lower max_tok"
+    ):
         drawing.write(ROWS, row_ids=IDS)
 
 
