@@ -21,18 +21,12 @@ from adjudge.core.atomic import read_json
 from adjudge.core.config import StrictModel
 from adjudge.core.runs import Run
 from adjudge.methods import METHODS, MethodConfig
-from tests.cli.conftest import BAD, GOOD, Call, Project, contents, reviews, write_csv
+from tests.cli.conftest import BAD, GOOD, Call, Project, answer_json, contents, reviews, write_csv
 
 COMMANDS = (
     "demo", "init", "check", "plan", "tune", "run", "compare", "evaluate", "predict", "verify", "show",
     "merge", "combine", "ensemble", "distil", "export", "import", "methods", "models",
 )  # fmt: skip
-
-
-def answer_json(text: str) -> dict[str, object]:
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
 
 
 def test_help_names_every_command_and_shows_the_way(adjudge: Call) -> None:

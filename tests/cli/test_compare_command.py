@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call, Project, reviews
-
-COMMANDS = (
-    "demo", "init", "check", "plan", "tune", "run", "compare", "evaluate", "predict", "verify", "show",
-    "merge", "combine", "ensemble", "distil", "export", "import", "methods", "models",
-)  # fmt: skip
+from tests.cli.conftest import Call, Project, answer_json, reviews
 
 
 def test_compare_prints_the_table_and_the_choice_and_writes_the_report(
