@@ -184,10 +184,9 @@ def add_prefix(trunk: nn.Module, ids: Sequence[int], *, projection: int | None =
         ConfigError: the layers' keys and values have different shapes, or cannot be reached.
     """
     layers = attention_layers(trunk, tuple(ids))
-    shapes = {tuple(layer.keys.shape) for layer in layers}
-    if len(shapes) > 1:
+    if len({state.shape for layer in layers for state in (layer.keys, layer.values)}) > 1:
         raise ConfigError(
-            f"{type(trunk).__name__}: its layers' keys differ in shape, which prefix does not do; use lora"
+            f"{type(trunk).__name__}: its layers' keys and values differ in shape, which prefix does not do; use lora"
         )
     heads, size = layers[0].keys.shape[1:]
     start = torch.stack([state for layer in layers for state in (layer.keys, layer.values)], dim=1).flatten(1)

@@ -149,6 +149,14 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(found, torch.Tensor) and found.shape == (1, module.out_features)
 
 
+def matrix(layer: Any) -> torch.Tensor:
+    """A linear layer's weight as ``[out, in]``, whichever way it is kept: the same memory, without gradients."""
+    from transformers.pytorch_utils import Conv1D
+
+    weight: torch.Tensor = layer.weight.data
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
 def transposed(trunk: nn.Module, names: Sequence[str]) -> bool:
     """Whether any of these layers keeps its weight as ``[in, out]`` (`Conv1D`, which is no convolution)."""
     from transformers.pytorch_utils import Conv1D
