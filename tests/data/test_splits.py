@@ -42,6 +42,13 @@ def test_sizes_may_be_numbers_of_rows_and_zero_makes_no_split(tmp_path):
     assert {name: len(split) for name, split in splits.items()} == {"train": 93, "validation": 7}
 
 
+def test_given_splits_are_drawn_from_too(tmp_path):
+    (tmp_path / "v.csv").write_text("text,label\nv,a\n")
+    (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
+    splits = load(tmp_path, rows_of(60), validation="v.csv", test="t.csv", sample={"train": 12})
+    assert {name: len(split) for name, split in splits.items()} == {"train": 12, "validation": 1, "test": 2}
+
+
 def test_only_what_is_missing_is_split_off_train(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
     splits = load(tmp_path, rows_of(100), test="t.csv")
@@ -61,9 +68,12 @@ def test_a_label_with_one_row_goes_to_train(tmp_path):
     assert len(splits["test"]) == round(0.2 * 61)
 
 
-def test_equal_texts_never_fall_into_two_splits(tmp_path):
-    rows = [(f"  text {i % 50}" if i % 2 else f"text {i % 50} ", "ab"[i // 50 % 2]) for i in range(200)]
-    splits = load(tmp_path, rows)
+@pytest.mark.parametrize("own_ids", [False, True])
+def test_equal_texts_never_fall_into_two_splits(tmp_path, own_ids):
+    rows = [
+        (f"  text {i % 50}" if i % 2 else f"text {i % 50} ", "ab"[i // 50 % 2], f"row-{i}-{i % 7}") for i in range(200)
+    ]
+    splits = load(tmp_path, rows, Task(name="t", id="key" if own_ids else None), columns=("text", "label", "key"))
     seen = [{text.strip() for text in split.texts} for split in splits.values()]
     assert not seen[0] & seen[1] | seen[0] & seen[2] | seen[1] & seen[2]
 
@@ -107,6 +117,11 @@ def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
         load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
 
 
+def test_a_split_column_without_train_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: no row of column 'part' says train"):
+        load(tmp_path, [("a", "x", "test")], columns=("text", "label", "part"), split_column="part")
+
+
 def test_a_split_given_twice_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nx,a\n")
     rows = [("a", "x", "train"), ("c", "x", "test")]
@@ -141,15 +156,15 @@ def test_a_plan_that_cannot_be_kept_is_an_error(tmp_path, rows, plan, message):
 
 
 def test_the_hash_follows_content_and_not_the_order_of_rows():
-    split = Split("test", ["a", "b"], ["x", None], ["1", "2"])
+    split = Split("test", ["b", "a"], ["x", None], ["1", "2"])
     # As runs that were made before have it.
-    assert split_hash(split) == "d239d6f3028172d4f1f0173a0d94ad2f899b329ede9715e4bcd74da0f97ba419"
+    assert split_hash(split) == "b8ae532d8a463094b7b4647de5f04a32d67b4c35543cf9b05b5dc030edb75cbd"
     assert split_hash(split) == split_hash(split.take([1, 0]))
     changed = [
-        Split("test", ["a", "c"], ["x", None], ["1", "2"]),
-        Split("test", ["a", "b"], ["x", "y"], ["1", "2"]),
-        Split("test", ["a", "b"], ["x", None], ["1", "3"]),
-        Split("test", ["a", "b"], ["x", ""], ["1", "2"]),
+        Split("test", ["b", "c"], ["x", None], ["1", "2"]),
+        Split("test", ["b", "a"], ["x", "y"], ["1", "2"]),
+        Split("test", ["b", "a"], ["x", None], ["1", "3"]),
+        Split("test", ["b", "a"], ["x", ""], ["1", "2"]),
     ]
     assert len({split_hash(item) for item in [split, *changed]}) == 5
 
@@ -168,6 +183,18 @@ def test_labels_that_train_lacks_are_named_with_their_rows():
     validate_labels({"train": train}, ("x", "y"))
 
 
+@pytest.mark.parametrize(
+    ("n", "further"), [(10, None), (11, "further"), (13, "holds 3 further labels outside the set")]
+)
+def test_of_many_unknown_labels_ten_are_named(n, further):
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
+    test = Split("test", ["a"] * n, [f"z{i}" for i in range(n)], [str(i) for i in range(n)])
+    with pytest.raises(DataError) as caught:
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    assert len(caught.value.problems) == 10 + bool(further)
+    assert (further or "z9") in caught.value.problems[-1]
+
+
 @pytest.mark.parametrize(("n", "shown"), [(10, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10)"), (11, "9, 10, …)")])
 def test_of_many_rows_ten_are_shown(n, shown):
     train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
@@ -180,6 +207,13 @@ def test_of_many_rows_ten_are_shown(n, shown):
 def test_one_class_only_is_an_error():
     with pytest.raises(DataError, match=r"one class only \('x'\)"):
         validate_labels({"train": Split("train", ["a", "b"], ["x", None], ["1", "2"])}, ("x", "y"))
+    with pytest.raises(DataError, match="train holds no labels at all;"):
+        validate_labels({"train": Split("train", ["a", "b"], [None, None], ["1", "2"])}, ("x", "y"))
+
+
+def test_missing_labels_are_left_to_the_gate():
+    splits = {name: Split(name, ["a", "b", "c"], ["x", "y", None], ["1", "2", "3"]) for name in ("train", "test")}
+    validate_labels(splits, ("x", "y"))
 
 
 def test_rows_with_several_labels_are_stratified_by_their_rarest(tmp_path):

@@ -164,7 +164,7 @@ def _pool(task: Task, rows: Split, keys: Sequence[tuple[str, ...]]) -> Pool:
 
 
 def _parts(values: Sequence[str | None], column: str, source: str) -> list[str]:
-    parts = [_COLUMN_VALUES.get((value or "").strip().lower()) for value in values]
+    parts = [_COLUMN_VALUES.get(value.strip().lower()) if value else None for value in values]
     wrong: dict[str, list[int]] = {}
     for row, (value, part) in enumerate(zip(values, parts, strict=True), 1):
         if part is None:
