@@ -15,31 +15,61 @@ from adjudge.core.problem import SINGLE, Problem
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
+Format = Literal["csv", "tsv", "lines", "text", "json", "jsonl", "parquet", "arrow", "excel", "folders"]
+_UNSAID = ("quoting", "escape", "comment", "columns", "label_file", "skip_bad_rows")
+
+
 class Source(StrictModel):
     """Where the rows of one split are.
 
-    A plain string in YAML is its ``path``: a file, a hub id (``hf://owner/name``), an embedded data set
-    (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``).
+    A plain string in YAML is its ``path``: a file, a folder of files by class, a hub id (``hf://owner/name``), an
+    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``).
     """
 
-    path: str = Field(min_length=1, description="file, hf:// id, embedded:// name or database URL")
-    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "excel", "lines"] | None = Field(
-        None, description="file format; default: by the file's name and content"
-    )
+    path: str = Field(min_length=1, description="file, folder, hf:// id, embedded:// name or database URL")
+    format: Format | None = Field(None, description="file format; default: by the file's name and content")
     encoding: str | None = Field(None, description="text encoding; default: found")
-    delimiter: str | None = Field(None, min_length=1, max_length=1, description="CSV delimiter; default: found")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="between cells; default: found")
+    quoting: Literal["standard", "none"] | None = Field(
+        None, description="standard: a cell may stand in double quotes; none: quotes are characters; default: found"
+    )
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="character before a quote or delimiter that belongs to a cell"
+    )
+    comment: str | None = Field(None, min_length=1, description="lines that begin with it are passed over")
+    header: bool | int = Field(
+        True, description="whether the first row holds the column names, or the line (of Excel: row) that does"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="the task's column -> its name in this file, where they differ"
+    )
+    label_file: str | None = Field(
+        None, min_length=1, description="labels, one a line, of the texts in `path`, one a line"
+    )
+    skip_bad_rows: int = Field(0, ge=0, description="most rows that may be left out because they cannot be read")
     pattern: str | None = Field(
         None, description="for lines: a regular expression of a whole line, its named groups are the columns"
     )
     query: str | None = Field(None, description="SQL query, for a database URL")
     sheet: str | None = Field(None, description="Excel sheet; default: the first")
-    split: str | None = Field(None, description="hub split; default: the role's own name")
-    header: bool = Field(True, description="whether the first CSV row holds the column names")
+    split: str | None = Field(None, description="split of a hub data set or JSON file; default: the role's own name")
 
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab_by_name(cls, value: Any) -> Any:
+        return "\t" if value in ("\\t", "tab") else value
+
+    @field_validator("header")
+    @classmethod
+    def _a_line(cls, value: bool | int) -> bool | int:
+        if not isinstance(value, bool) and value < 1:
+            raise ValueError("true, false, or the number of the header's line, from 1")
+        return value
 
     @field_validator("pattern")
     @classmethod
@@ -57,6 +87,18 @@ class Source(StrictModel):
         if self.pattern is not None and (self.format != "lines" or self.delimiter is not None):
             raise ValueError("`pattern` needs `format: lines` and no `delimiter`")
         return self
+
+    @model_validator(mode="after")
+    def _labels_beside_texts(self) -> Source:
+        if self.label_file is not None and self.format not in (None, "text"):
+            raise ValueError("`label_file` holds the labels of a file of one text a line (`format: text`)")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the options that say nothing: they change no hash."""
+        options: dict[str, Any] = handler(self)
+        return {name: value for name, value in options.items() if value or name not in _UNSAID}
 
 
 class SplitPlan(StrictModel):
@@ -92,10 +134,19 @@ class Data(StrictModel):
 
 
 class LabelInfo(StrictModel):
-    """What a label means, and the words that stand for it in a prompt (its verbalizer)."""
+    """What a label means, the words that stand for it in a prompt (its verbalizer), and how the data write it."""
 
     description: str | None = Field(None, description="one line that explains the label to a model")
     verbalizer: str | None = Field(None, min_length=1, description="answer words; default: the label itself")
+    cell: str | None = Field(
+        None, min_length=1, description="what the data hold for it, such as a class number; default: the label itself"
+    )
+
+    @model_serializer(mode="wrap")
+    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `cell` where it is the label itself: it changes no hash."""
+        options: dict[str, Any] = handler(self)
+        return {name: value for name, value in options.items() if value is not None or name != "cell"}
 
 
 class Task(StrictModel):
@@ -126,14 +177,9 @@ class Task(StrictModel):
             if unclear:
                 raise ValueError(f"write these labels in quotes, as the data has them: {', '.join(unclear)}")
         if isinstance(value, list):
-            if len(set(map(str, value))) < len(value):
-                raise ValueError("labels must differ from each other")
-            return {str(label): {} for label in value}
+            return _by_label([(str(label), {}) for label in value])
         if isinstance(value, dict):
-            return {
-                str(label): {"description": info} if isinstance(info, str) else (info or {})
-                for label, info in value.items()
-            }
+            return _by_label([_named_label(str(label), info) for label, info in value.items()])
         return value
 
     @model_validator(mode="after")
@@ -155,6 +201,11 @@ class Task(StrictModel):
         return found
 
     @property
+    def names_of_cells(self) -> dict[str, str]:
+        """What the data write -> the label that it stands for, where the two differ."""
+        return {info.cell: label for label, info in (self.labels or {}).items() if info.cell is not None}
+
+    @property
     def text_columns(self) -> list[str]:
         """The text columns in order."""
         return [self.text] if isinstance(self.text, str) else list(self.text)
@@ -162,6 +213,23 @@ class Task(StrictModel):
     def hash(self) -> str:
         """Hash of everything that changes the meaning of an answer (not of where the data is)."""
         return hash_json(self.model_dump(mode="json", exclude={"data", "description"}))
+
+
+def _named_label(label: str, info: Any) -> tuple[str, Any]:
+    """A label and what is said of it; ``'1': {name: World}`` is the label World, which the data write as 1."""
+    if isinstance(info, str):
+        return label, {"description": info}
+    if not isinstance(info, dict) or "name" not in info:
+        return label, info or {}
+    if "cell" in info or not isinstance(info["name"], str | int | float) or isinstance(info["name"], bool):
+        raise ValueError(f"label {label!r}: `name` is the word that is shown for it, and needs no `cell` beside it")
+    return str(info["name"]), {**{key: item for key, item in info.items() if key != "name"}, "cell": label}
+
+
+def _by_label(labels: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(labels)) < len(labels):
+        raise ValueError("labels must differ from each other")
+    return dict(labels)
 
 
 def load_task(path: Path) -> Task:

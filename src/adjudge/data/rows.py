@@ -12,8 +12,10 @@ from adjudge.core.errors import DataError, nearest
 from adjudge.core.hashing import hash_text
 from adjudge.core.task import Task
 from adjudge.core.types import Split
+from adjudge.data.headers import looks_like_data
 
 SHOWN = 10
+LOOK_ROWS = 1_000
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
@@ -69,9 +71,22 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
 def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
     """The label column, each cell in the form that equal answers share; of a multi-label task lists too.
 
+    Where the task has a name for what the data write, that name is the label.
+
     Raises:
         DataError: there is no such column, or it holds lists of what they cannot hold.
     """
+    problem = task.problem
+    found = _canonical(task, frame, source)
+    names = task.names_of_cells
+    if not names:
+        return found
+    if not problem.multi:
+        return [names.get(cell, cell) if cell is not None else None for cell in found]
+    return [cell and problem.join({names.get(label, label) for label in problem.split(cell)}) for cell in found]
+
+
+def _canonical(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
     problem = task.problem
     if problem.single:
         return cells(frame, task.label, source)
@@ -187,8 +202,17 @@ def _column(frame: pl.DataFrame, column: str, source: str) -> pl.Series:
             return series
     near = nearest(column, frame.columns)
     hint = f"; did you mean {near!r}?" if near else ""
-    shown = ", ".join(frame.columns[:40]) + (", …" if frame.width > 40 else "")
-    raise DataError(f"{source}: no column {column!r}; columns: {shown}{hint}")
+    shown = ", ".join(f"{name:.40}" for name in frame.columns[:40]) + (", …" if frame.width > 40 else "")
+    strings = [frame[name].cast(pl.String, strict=False).head(LOOK_ROWS).to_list() for name in _scalars(frame)]
+    sign = looks_like_data(_scalars(frame), strings)
+    data = f"; the first row looks like data ({sign}): is there no header (`header: false`)?" if sign else ""
+    raise DataError(f"{source}: no column {column!r}; columns: {shown}{hint}{data}")
+
+
+def _scalars(frame: pl.DataFrame) -> list[str]:
+    return [
+        name for name, dtype in frame.schema.items() if not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
+    ]
 
 
 def content_ids(texts: Sequence[str]) -> list[str]:

@@ -1,125 +1,216 @@
-"""JSON, JSON lines, Parquet, Arrow and Excel as tables, lists and objects inside records kept as such."""
+"""JSON and JSON lines as tables, lists and objects inside records kept as such."""
 
 from __future__ import annotations
 
 import json
-import zipfile
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from adjudge.core.errors import DataError, did_you_mean
-from adjudge.core.optional import require
+from adjudge.core.errors import DataError
 from adjudge.core.task import Source
+from adjudge.data.bad_rows import BadRows, damage
 from adjudge.data.encodings import Encoding, open_text
+from adjudge.data.json_shapes import as_records, kind, rows_of
 
-SHOWN = 10
+ADVICE = 'every row must be one object, {"column": value}'
+MOST_LEVELS = 64
 _INT64 = range(-(2**63), 2**63)
+_BLANK = " \t\r\n\ufeff"
+_BLANKS = re.compile(f"[{_BLANK}]+")
 
 
-def read_json_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of a JSON file: a list of objects, or an object of columns of equal length.
+class _RepeatedKeyError(ValueError):
+    """An object that gives a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _RepeatedKeyError(f"the key {repeated!r} is given twice in one object, {json.dumps(made)[:80]}")
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def parse(text: str) -> Any:
+    """Read one JSON value.
+
+    Raises:
+        ValueError: what is wrong with it, with its place where it is not valid JSON.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def json_format(lines: Sequence[str], suffix: str | None) -> str | None:
+    """What a file is by its first lines: ``jsonl`` where each is a value of its own, ``json``, or None.
+
+    Args:
+        lines: lines that are not blank, from the first on; two are enough.
+        suffix: the format that the file's name says, or None.
+    """
+    first = lines[0].strip(_BLANK) if lines else ""
+    if not first.startswith(("{", "[")):
+        return None
+    try:
+        value = parse(first)
+    except _RepeatedKeyError:
+        return "jsonl" if len(lines) > 1 or suffix == "jsonl" else "json"
+    except ValueError:
+        whole = first in ("{", "[") or first.startswith(("[{", "[[", '["')) or (suffix == "json" and first[-1] != "}")
+        return "json" if whole else "jsonl" if suffix in ("json", "jsonl") else None
+    if len(lines) == 1:
+        return "jsonl" if suffix == "jsonl" and isinstance(value, dict) else "json"
+    return "jsonl"
+
+
+def read_json_batches(
+    path: Path, source: Source, encoding: Encoding, batch_rows: int, role: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of a JSON file, in any shape of `adjudge.data.json_shapes`, or of values one after another.
+
+    Where the file is an object of splits, ``role`` is the one that is wanted if the source names none.
 
     Raises:
         DataError: not valid JSON (line and column), another shape, or no rows.
+
+    Warns:
+        AdjudgeWarning: rows are left out.
     """
-    del source
     with open_text(path, encoding) as stream:
-        text = stream.read()
-    if not text.strip():
+        text = stream.read().strip(_BLANK)
+    if not text:
         raise DataError(f"{path.name}: the file is empty; expected a JSON list of objects")
+    if encoding.lenient and (damaged := damage(text)):
+        raise DataError(f"{path.name}: {damaged}; rows of JSON cannot be left out for that, JSON lines can")
     try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path.name}: not valid JSON: {error}") from error
-    records = _records(path, value)
+        values = _values(text)
+        records = rows_of(values[0] if len(values) == 1 else values, path.name, source.split, role)
+    except ValueError as error:
+        hint = "; JSON lines would need `format: jsonl`" if "Extra data" in str(error) else ""
+        raise DataError(f"{path.name}: not valid JSON: {error}{hint}") from error
+    bad = BadRows(path.name, source.skip_bad_rows)
     seen = _Seen()
-    for record in records:
-        seen.add(record)
-    for start in range(0, len(records), batch_rows):
-        yield _frame(path, records[start : start + batch_rows], seen, start)
+    rows: list[Mapping[str, Any]] = []
+    escapes = "\\u" in text
+    for number, record in enumerate(records, 1):
+        problem = row_problem(record, escapes)
+        if problem:
+            bad.add(f"record {number}", problem)
+        else:
+            seen.add(record)
+            rows.append(record)
+    bad.conclude(ADVICE)
+    if not seen.fields:
+        raise DataError(f"{path.name}: no rows with a column")
+    for start in range(0, len(rows), batch_rows):
+        yield _frame(rows[start : start + batch_rows], seen)
 
 
-def _records(path: Path, value: Any) -> list[Mapping[str, Any]]:
-    if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
-        lengths = {name: len(column) for name, column in value.items()}
-        if len(set(lengths.values())) > 1:
-            shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-            raise DataError(f"{path.name}: columns of unlike length ({shown}); every column needs the same rows")
-        value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
-    if not isinstance(value, list):
-        raise DataError(f"{path.name}: expected a list of objects or an object of columns, found {_kind(value)}")
-    wrong = [i for i, record in enumerate(value, 1) if not isinstance(record, dict)]
-    if wrong:
-        shown = ", ".join(f"{i} ({_kind(value[i - 1])})" for i in wrong[:SHOWN])
-        raise DataError(f"{path.name}: {len(wrong)} records are no objects: records {shown}; expected column: value")
-    if not value:
-        raise DataError(f"{path.name}: the list is empty: no rows")
-    return value
+def _values(text: str) -> list[Any]:
+    """The JSON values of a text, one after another; mostly there is one."""
+    values: list[Any] = []
+    at = 0
+    try:
+        while at < len(text):
+            value, at = _DECODER.raw_decode(text, at)
+            values.append(value)
+            blanks = _BLANKS.match(text, at)
+            at = blanks.end() if blanks else at
+            if not isinstance(value, dict):
+                break
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if at < len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
+    return values
+
+
+def row_problem(record: Any, escapes: bool) -> str:
+    """Why a JSON value is no row; empty if it is one.
+
+    Args:
+        record: what was parsed.
+        escapes: whether its text has escapes of characters by number, which can hold half a character.
+    """
+    if isinstance(record, list):
+        return f"a list of {len(record)} values"
+    if not isinstance(record, dict):
+        return kind(record)
+    level: list[Any] = [record]
+    for _ in range(MOST_LEVELS):
+        level = [item for part in level for item in (part.values() if isinstance(part, dict) else part)]
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            break
+    else:
+        return f"nested more than {MOST_LEVELS} levels deep"
+    halves = [name for name, value in record.items() if escapes and _has_surrogate([name, value])]
+    return f"column {halves[0]!r} holds half a character (an unpaired \\ud800 to \\udfff escape)" if halves else ""
 
 
 def read_jsonl_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
     """The rows of a JSON lines file, read twice in bounded memory: for the columns, then for the rows.
 
     Raises:
-        DataError: lines that are no JSON objects (the first ten with their problem, and the count), or no rows.
+        DataError: more lines than `Source.skip_bad_rows` allows that are no JSON objects (the first ten with their
+            problem, and the count), or no rows.
+
+    Warns:
+        AdjudgeWarning: rows are left out.
     """
-    del source
     seen = _Seen()
-    problems: list[str] = []
-    n_problems = n_rows = 0
-    for line, record in _lines(path, encoding):
-        if isinstance(record, str):
-            n_problems += 1
-            problems += [f"line {line}: {record}"] if len(problems) < SHOWN else []
-            continue
-        n_rows += 1
-        seen.add(record)
-    if n_problems:
-        more = f"; and {n_problems - SHOWN} more" if n_problems > SHOWN else ""
-        raise DataError(
-            f"{path.name}: {n_problems} lines are no JSON objects: {'; '.join(problems)}{more}; "
-            'every line must be one object, {"column": value}'
-        )
-    if not n_rows:
-        raise DataError(f"{path.name}: the file is empty; expected one JSON object on each line")
+    bad = BadRows(path.name, source.skip_bad_rows)
+    rows = 0
+    for line, record, problem in _lines(path, encoding):
+        if problem:
+            bad.add(f"line {line}", problem)
+        else:
+            rows += 1
+            seen.add(record)
+    bad.conclude(ADVICE)
+    if not seen.fields:
+        raise DataError(f"{path.name}: {'no row has a column' if rows else 'the file is empty'}; {ADVICE}")
     batch: list[Mapping[str, Any]] = []
-    start = 0
-    for _, record in _lines(path, encoding):
-        if not isinstance(record, str):
+    for _, record, problem in _lines(path, encoding):
+        if not problem:
             batch.append(record)
         if len(batch) == batch_rows:
-            yield _frame(path, batch, seen, start)
-            start, batch = start + len(batch), []
+            yield _frame(batch, seen)
+            batch = []
     if batch:
-        yield _frame(path, batch, seen, start)
+        yield _frame(batch, seen)
 
 
-def _lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line numbers with the line's object, or with what is wrong with it."""
+def _lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, Any, str]]:
+    """Line numbers with the line's object, and what is wrong with it."""
     with open_text(path, encoding) as stream:
         for number, line in enumerate(stream, 1):
-            if not line.strip():
+            text = line.strip(_BLANK)
+            if not text:
+                continue
+            damaged = damage(text) if encoding.lenient else None
+            if damaged:
+                yield number, None, damaged
                 continue
             try:
-                record = json.loads(line)
+                (record,) = as_records([parse(text)])
             except json.JSONDecodeError as error:
-                yield number, f"{error.msg} at column {error.colno}"
-                continue
-            except RecursionError:
-                yield number, "nested too deeply"
-                continue
-            yield number, record if isinstance(record, dict) else f"found {_kind(record)}"
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
+                yield number, None, f"{error.msg} at column {error.colno}"
+            except ValueError as error:
+                yield number, None, str(error)
+            else:
+                yield number, record, row_problem(record, "\\u" in text)
 
 
 @dataclass
@@ -158,19 +249,11 @@ class _Seen:
         return pl.String()
 
 
-def _frame(path: Path, records: Sequence[Mapping[str, Any]], seen: _Seen, start: int) -> pl.DataFrame:
+def _frame(records: Sequence[Mapping[str, Any]], seen: _Seen) -> pl.DataFrame:
     columns = []
     for name, inner in seen.fields.items():
         dtype = inner.dtype()
-        values = [_conform(record.get(name), dtype) for record in records]
-        try:
-            columns.append(pl.Series(name, values, dtype=dtype))
-        except UnicodeEncodeError as error:
-            row = next(i for i, value in enumerate(values) if _has_surrogate(json.dumps(value, ensure_ascii=False)))
-            raise DataError(
-                f"{path.name}: row {start + row + 1}, column {name!r}: half a character "
-                "(an unpaired \\ud800 to \\udfff escape); correct or remove the row"
-            ) from error
+        columns.append(pl.Series(name, [_conform(record.get(name), dtype) for record in records], dtype=dtype))
     return pl.DataFrame(columns)
 
 
@@ -186,65 +269,6 @@ def _conform(value: Any, dtype: Any) -> Any:
     return value
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def read_parquet_batches(path: Path, source: Source, encoding: None, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of a Parquet file, a batch at a time.
-
-    Raises:
-        DataError: no Parquet file, a damaged one, or one without rows.
-    """
-    del source, encoding
-    try:
-        with pq.ParquetFile(path) as file:
-            if not file.metadata.num_rows:
-                raise DataError(f"{path.name}: the file has no rows")
-            for batch in file.iter_batches(batch_size=batch_rows):
-                yield pl.DataFrame(pl.from_arrow(batch))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: not a readable Parquet file: {error}") from error
-
-
-def read_arrow_batches(path: Path, source: Source, encoding: None, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of an Arrow or Feather file, in the file format or the stream format.
-
-    Raises:
-        DataError: no Arrow file, a damaged one, or one without rows.
-    """
-    del source, encoding
-    try:
-        with pa.memory_map(str(path)) as stream:
-            is_file = stream.read(6) == b"ARROW1"
-            stream.seek(0)
-            opened = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
-            frame = pl.DataFrame(pl.from_arrow(opened.read_all()))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: not a readable Arrow file: {error}") from error
-    if not frame.height:
-        raise DataError(f"{path.name}: the file has no rows")
-    yield from frame.iter_slices(batch_rows)
-
-
-def read_excel_batches(path: Path, source: Source, encoding: None, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of an Excel sheet, the first unless the source names one.
-
-    Raises:
-        DataError: no Excel file, no such sheet, or a sheet without rows.
-        MissingExtraError: fastexcel is not installed.
-    """
-    del encoding
-    fastexcel = require("fastexcel", "excel", "read Excel files")
-    try:
-        book = fastexcel.read_excel(str(path))
-        sheets = list(book.sheet_names)
-        if source.sheet is not None and source.sheet not in sheets:
-            raise DataError(f"{path.name}: no sheet {source.sheet!r}; {did_you_mean(source.sheet, sheets)}")
-        header = 0 if source.header else None
-        frame = pl.DataFrame(book.load_sheet(source.sheet or sheets[0], header_row=header).to_polars())
-    except (fastexcel.FastExcelError, zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path.name}: not a readable Excel file: {error}") from error
-    if not frame.height:
-        raise DataError(f"{path.name}: the sheet {source.sheet or sheets[0]!r} has no rows below its header")
-    yield from frame.iter_slices(batch_rows)
+def _has_surrogate(value: Any) -> bool:
+    text = json.dumps(value, ensure_ascii=False)
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
