@@ -8,7 +8,7 @@ from typing import Any
 
 from adjudge.core.config import read_yaml
 from adjudge.core.task import Task
-from adjudge.models.loading import load_tokenizer, locate
+from adjudge.models.trunk.loading import load_tokenizer, locate
 from adjudge.prompts import Prompt, build_prompt
 from adjudge.prompts.build import Style
 

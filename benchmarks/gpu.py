@@ -28,7 +28,7 @@ from records import append, described, machine, ratio, table, target_lines
 from rounds import Contender, Outcome, run_rounds, say
 from time_to_accuracy import RECIPE, one_seed
 
-from adjudge.models.loading import load_tokenizer, locate
+from adjudge.models.trunk.loading import load_tokenizer, locate
 
 TOKENIZER, LABELS, BATCH, RANK, RATE = (
     "smollm2-135m",

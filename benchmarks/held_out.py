@@ -16,8 +16,8 @@ from adjudge.core.config import validate
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS
-from adjudge.methods.contract import Setting
-from adjudge.models.linear import probabilities
+from adjudge.methods.method import Setting
+from adjudge.models.classifiers.linear import probabilities
 
 
 def fit_scorer(

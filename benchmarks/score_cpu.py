@@ -30,7 +30,7 @@ from rounds import Contender, Outcome, run_rounds, say
 from adjudge.core.errors import AdjudgeError
 from adjudge.core.types import Encoded
 from adjudge.methods import METHODS
-from adjudge.models.loading import locate
+from adjudge.models.trunk.loading import locate
 from adjudge.prompts import Prompt
 
 MODEL, SHOTS, NEW_TOKENS, BATCH, TRAIN_ROWS = "smollm2-135m", 8, 8, 16, 2000

@@ -22,7 +22,7 @@ from held_out import Judge
 from records import append, best, described, machine, ratio, table, target_lines
 from rounds import Contender, Outcome, run_rounds, say
 
-from adjudge.models.loading import locate
+from adjudge.models.trunk.loading import locate
 
 MODEL, RANK, ALPHA, RATE = "smollm2-135m", 8, 16, 1e-3
 MAX_TOKENS, PACK_TOKENS, ROWS_A_PACK = 160, 512, 8

@@ -21,7 +21,7 @@ from emotion import LABELS, as_jobs, read_rows, task
 from records import append, best, described, machine, ratio, table, target_lines
 from rounds import Contender, run_rounds, say
 
-from adjudge.models.loading import locate
+from adjudge.models.trunk.loading import locate
 
 MODEL, BATCH, MAX_TOKENS, RATE, DECAY = "minilm-l6", 32, 128, 2e-4, 0.01
 SETTINGS = {

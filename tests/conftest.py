@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+# Runs and recipes that the tests of several layers start from.
+pytest_plugins = ["tests.run_fixtures"]
+
 # Set before any test imports torch or transformers, and inherited by the processes that tests start.
 _HOME = Path(tempfile.mkdtemp(prefix="adjudge-tests-"))
 os.environ.update(
@@ -49,7 +52,7 @@ def _refuse_unless_local(sock: socket.socket, address: Any) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _auto_is_float32() -> Iterator[None]:
     """Tolerances are those of float32, so `precision: auto` means that, whatever units this machine has."""
-    from adjudge.models import precision
+    from adjudge.models.trunk import precision
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "cpu_has_bfloat16", lambda: False)

@@ -84,7 +84,7 @@ def test_yaml_blocks_are_valid_tasks_and_recipes(tmp_path: Path) -> None:
     from adjudge.core.config import parse_scalar, validate
     from adjudge.core.task import Data, Task
     from adjudge.experiment.joint import load_joint
-    from adjudge.experiment.recipe import load_recipe, plan
+    from adjudge.recipe.recipe import load_recipe, plan
 
     found = {"task": 0, "recipe": 0, "joint": 0, "data": 0, "training": 0}
     tasks = tmp_path / "tasks"

@@ -19,7 +19,8 @@ SOURCE = ROOT / "src" / "adjudge"
 CONFIG_BASES = {"StrictModel", "MethodConfig"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS, MAX_FIELDS = 400, 60, 7, 15
 LAYERS = {
-    "core", "data", "prompts", "evaluate", "models", "train", "methods", "experiment", "compare", "cli",
+    "core", "render", "data", "prompts", "evaluate", "models", "train", "methods", "recipe", "experiment", "foresee",
+    "derive", "face", "compare", "cli",
 }  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -160,7 +161,7 @@ def test_every_task_file_is_valid() -> None:
 
 
 def test_every_recipe_can_be_planned() -> None:
-    from adjudge.experiment.recipe import load_recipe, plan
+    from adjudge.recipe.recipe import load_recipe, plan
 
     files = sorted((ROOT / "recipes").glob("*.yaml"))
     assert len(files) >= 4
@@ -187,7 +188,7 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
 
 
 def test_embedded_packages_are_fixed_by_hash_and_known_to_the_catalog() -> None:
-    from adjudge.models.catalog import MODELS
+    from adjudge.models.trunk.catalog import MODELS
 
     lines = (ROOT / "requirements" / "embedded.txt").read_text(encoding="utf-8")
     fixed = re.findall(r"^(\S+==\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", lines, flags=re.MULTILINE)

@@ -8,12 +8,12 @@ __version__ = "0.1.0"
 __all__ = ["TextClassifier", "__version__"]
 
 if TYPE_CHECKING:
-    from adjudge.experiment.sklearn_face import TextClassifier
+    from adjudge.face.text_classifier import TextClassifier
 
 
 def __getattr__(name: str) -> Any:
     if name == "TextClassifier":
-        from adjudge.experiment.sklearn_face import TextClassifier
+        from adjudge.face.text_classifier import TextClassifier
 
         return TextClassifier
     raise AttributeError(f"module 'adjudge' has no attribute {name!r}")

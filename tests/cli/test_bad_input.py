@@ -139,7 +139,7 @@ def test_a_full_disk_while_saving_fails_the_run_and_leaves_none_that_looks_compl
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("adjudge.models.majority.MajorityClassifier.save", full)
+    monkeypatch.setattr("adjudge.models.classifiers.majority.MajorityClassifier.save", full)
     answer = adjudge("run", recipe, "--set", "methods=[{kind: majority}]")
     assert answer.status == 1
     assert "No space left on device" in answer.err
@@ -178,7 +178,7 @@ def test_a_text_of_ten_megabytes_is_no_error(recipe: Path, adjudge: Call) -> Non
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_gives_130_and_marks_the_run_interrupted(recipe: Path) -> None:
     script = (
-        "import sys, time, pathlib, adjudge.models.majority as m\n"
+        "import sys, time, pathlib, adjudge.models.classifiers.majority as m\n"
         "def slow(self, path):\n"
         "    pathlib.Path('ready').touch(); time.sleep(60)\n"
         "m.MajorityClassifier.save = slow\n"

@@ -109,7 +109,7 @@ def test_options_are_described_from_the_config_with_nested_ones_by_dotted_names(
 
 
 def test_models_lists_the_catalog(adjudge: Call) -> None:
-    from adjudge.models.catalog import MODELS
+    from adjudge.models.trunk.catalog import MODELS
 
     answer = adjudge("models")
     assert answer.status == 0
@@ -193,7 +193,7 @@ def test_a_failed_run_does_not_stop_the_others_and_gives_1(
     def broken(*_: object, **__: object) -> None:
         raise FloatingPointError("the loss became nan")
 
-    monkeypatch.setattr("adjudge.models.tfidf.TfidfClassifier.save", broken)
+    monkeypatch.setattr("adjudge.models.classifiers.tfidf.TfidfClassifier.save", broken)
     answer = adjudge("run", recipe, "--set", "methods=[{kind: tfidf}, {kind: majority}]")
     assert answer.status == 1
     assert "the loss became nan" in answer.err
@@ -285,7 +285,7 @@ def test_show_of_a_failed_run_says_why(
     def broken(*_: object, **__: object) -> None:
         raise FloatingPointError("the loss became [nan]")
 
-    monkeypatch.setattr("adjudge.models.majority.MajorityClassifier.save", broken)
+    monkeypatch.setattr("adjudge.models.classifiers.majority.MajorityClassifier.save", broken)
     adjudge("run", recipe, "--set", "methods=[{kind: majority}]")
     (file,) = Path("runs").rglob("run.json")
     answer = adjudge("show", file.parent)

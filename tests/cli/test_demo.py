@@ -9,7 +9,7 @@ import pytest
 from adjudge.cli import demo
 from adjudge.core.atomic import read_json
 from adjudge.core.task import load_task
-from adjudge.experiment.recipe import load_recipe, plan
+from adjudge.recipe.recipe import load_recipe, plan
 from tests.cli.conftest import Call, reviews, write_csv
 
 ROOT = Path(__file__).parents[2]

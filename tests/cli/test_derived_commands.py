@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from adjudge.core.runs import Run
-from adjudge.experiment import derived
-from adjudge.experiment.verify import RoundTrip
+from adjudge.derive import derived_run as derived
+from adjudge.models.classifiers.round_trip import RoundTrip
 from tests.cli.conftest import Call, Project, contents
 from tests.tiny_models import tiny_bert
 

@@ -18,10 +18,11 @@ from sklearn import metrics as reference
 from adjudge.cli import main
 from adjudge.core.problem import Problem
 from adjudge.core.runs import Run
+from adjudge.derive import derived_run as derived
 from adjudge.evaluate.thresholds import best_thresholds
-from adjudge.experiment import derived, execute
-from adjudge.experiment.verify import RoundTrip
-from adjudge.models.storage import load_classifier
+from adjudge.experiment import execute
+from adjudge.models.classifiers.round_trip import RoundTrip
+from adjudge.models.classifiers.storage import load_classifier
 from tests.cli.conftest import Call, write_csv
 from tests.tiny_models import tiny_bert, tiny_llama
 

@@ -70,7 +70,7 @@ FRESH = """
 import sys
 from pathlib import Path
 import numpy as np
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.storage import load_classifier
 root = Path(sys.argv[1])
 probes = [bytes.fromhex(line).decode("utf-8") for line in (root / "probes.txt").read_text().splitlines()]
 for folder in sorted(root.glob("*/model")):

@@ -20,7 +20,7 @@ from adjudge.core.errors import ConfigError, UsageError
 from adjudge.core.hashing import hash_file
 from adjudge.core.protocols import replies_of
 from adjudge.methods import METHODS, MethodConfig, Setting
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.storage import load_classifier
 from tests.contracts.conftest import LABELS, MODELS, PROBES, TRAIN, VALIDATION, Bench, Case, cases
 
 

@@ -11,9 +11,9 @@ from adjudge.cli.run import show_forgetting
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.runs import Run
 from adjudge.experiment.continuing import starting_point
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
-from tests.experiment.tiny_runs import TRAINING
+from adjudge.recipe.recipe import load_recipe
+from tests.tiny_runs import TRAINING
 
 pytestmark = pytest.mark.usefixtures("fast_verify")
 STILL = {**TRAINING, "learning_rate": 1e-12}

@@ -15,15 +15,15 @@ from adjudge.compare.report import render_report
 from adjudge.compare.tables import markdown_table
 from adjudge.core.errors import DataError
 from adjudge.core.runs import Run
+from adjudge.derive.derived_run import open_source
 from adjudge.evaluate.predictions import evaluate_run
-from adjudge.experiment import verify
-from adjudge.experiment.derived import open_source
-from adjudge.experiment.planning import estimate_recipe
 from adjudge.experiment.predict import PredictOptions, predict_file, predict_texts
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
 from adjudge.experiment.tune import Search, tune_recipe
-from adjudge.models.generation import Writer, Written
+from adjudge.foresee.planning import estimate_recipe
+from adjudge.models.classifiers import round_trip as verify
+from adjudge.models.engine.writer import Writer, Written
+from adjudge.recipe.recipe import load_recipe
 from tests.tiny_models import tiny_llama
 
 pytestmark = pytest.mark.usefixtures("fast_verify")

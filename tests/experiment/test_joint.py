@@ -18,9 +18,9 @@ from adjudge.core.hashing import hash_file
 from adjudge.core.runs import Run
 from adjudge.experiment import joint as joint_module
 from adjudge.experiment.joint import load_joint, run_joint
-from adjudge.experiment.recipe import load_recipe, plan
 from adjudge.experiment.runner import run_recipe
-from tests.experiment.conftest import make_reviews
+from adjudge.recipe.recipe import load_recipe, plan
+from tests.run_fixtures import make_reviews
 from tests.tiny_models import tiny_llama
 from tests.train.interruption import Interrupted, Until
 

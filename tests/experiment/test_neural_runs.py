@@ -6,13 +6,13 @@ import pytest
 
 from adjudge.core.errors import ModelNotFoundError
 from adjudge.core.runs import Run
-from adjudge.experiment import starter
 from adjudge.experiment.predict import predict_texts
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
-from adjudge.experiment.sklearn_face import TextClassifier
+from adjudge.face.text_classifier import TextClassifier
 from adjudge.methods import METHODS
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
+from adjudge.recipe import starter
+from adjudge.recipe.recipe import load_recipe
 from tests.tiny_models import tiny_bert, tiny_llama
 
 

@@ -14,7 +14,7 @@ from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.runs import Run
 from adjudge.experiment import predict
 from adjudge.experiment.predict import PredictOptions, predict_file, predict_texts
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.storage import load_classifier
 
 READ = {
     ".csv": pl.read_csv,

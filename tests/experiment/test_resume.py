@@ -16,8 +16,8 @@ import yaml
 
 from adjudge.core.hashing import hash_file
 from adjudge.core.runs import Run
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
+from adjudge.recipe.recipe import load_recipe
 from adjudge.train.checkpoints import resumable_step
 from tests.tiny_models import tiny_llama
 

@@ -14,12 +14,12 @@ from adjudge.core import atomic
 from adjudge.core.errors import ConfigError, DataError, WorkError
 from adjudge.core.runs import Run, find_runs
 from adjudge.experiment import execute, runner
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
-from adjudge.experiment.verify import RoundTrip
 from adjudge.methods import METHODS
-from adjudge.methods.contract import Method
-from adjudge.models.majority import MajorityClassifier
+from adjudge.methods.method import Method
+from adjudge.models.classifiers.majority import MajorityClassifier
+from adjudge.models.classifiers.round_trip import RoundTrip
+from adjudge.recipe.recipe import load_recipe
 
 
 def replace_fit(monkeypatch, name, fit):
@@ -168,7 +168,7 @@ def test_a_full_disk_while_saving_leaves_nothing_that_looks_complete(recipe_file
             raise full
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", guarded(pl.DataFrame.write_parquet, refuse, 1))
-    monkeypatch.setattr("adjudge.models.majority.save_file", guarded(save_file, refuse, 1))
+    monkeypatch.setattr("adjudge.models.classifiers.majority.save_file", guarded(save_file, refuse, 1))
     monkeypatch.setattr(Path, "write_text", guarded(Path.write_text, refuse, 0))
     monkeypatch.setattr(Path, "open", guarded(Path.open, refuse, 0))
     (outcome,) = run_recipe(loaded, runs=tmp_path / "runs")
@@ -329,7 +329,14 @@ def test_two_processes_do_not_work_on_one_recipe(recipe_file, tmp_path):
 def test_a_classifiers_bytes_are_loaded_by_a_fresh_process_by_name(tmp_path):
     """The verifier is a program of its own: it fails with a status, not silently."""
     done = subprocess.run(
-        [sys.executable, "-m", "adjudge.experiment.verify", str(tmp_path), str(tmp_path / "p"), str(tmp_path / "a")],
+        [
+            sys.executable,
+            "-m",
+            "adjudge.models.classifiers.round_trip",
+            str(tmp_path),
+            str(tmp_path / "p"),
+            str(tmp_path / "a"),
+        ],
         capture_output=True,
         text=True,
         check=False,

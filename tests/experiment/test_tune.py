@@ -12,11 +12,11 @@ from adjudge.core.config import read_yaml
 from adjudge.core.errors import ConfigError, DataError, MissingExtraError, WorkError
 from adjudge.core.studies import StudyRecord, TrialRecord
 from adjudge.experiment import tune
-from adjudge.experiment.recipe import load_recipe
 from adjudge.experiment.runner import run_recipe
 from adjudge.experiment.tune import Search, targets, tune_recipe
-from adjudge.experiment.tuned_recipe import write_tuned
 from adjudge.methods import METHODS, Method
+from adjudge.recipe.recipe import load_recipe
+from adjudge.recipe.tuned_recipe import write_tuned
 from tests.tiny_models import tiny_bert
 
 TFIDF = {"kind": "tfidf", "char_ngrams": None, "search": {"c": {"low": 0.01, "high": 10.0, "log": True}}}

@@ -13,7 +13,7 @@ from adjudge.core.config import validate
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Setting
-from adjudge.models.neural import NeuralClassifier
+from adjudge.models.classifiers.neural import NeuralClassifier
 from tests.tiny_models import FAMILIES, tiny_model
 
 LABELS = ("ดีมาก", "很好", "плохо 🎉")

@@ -15,10 +15,10 @@ from adjudge.core.task import Task
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.methods.adapted import Adapted, AdaptedConfig, fit_adapted
 from adjudge.models.adapters import add_lora
-from adjudge.models.loading import load_pretrained
-from adjudge.models.neural import NeuralClassifier
-from adjudge.train.config import TrainingConfig
+from adjudge.models.classifiers.neural import NeuralClassifier
+from adjudge.models.trunk.loading import load_pretrained
 from adjudge.train.optimizers import build_optimizer
+from adjudge.train.training_config import TrainingConfig
 from tests.methods.test_lora import LABELS, TRAIN, VALIDATION
 from tests.tiny_models import tiny_model
 

@@ -17,8 +17,8 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.methods.few_shot import choose_shots
-from adjudge.models.storage import load_classifier
-from tests.models.test_readout import save
+from adjudge.models.classifiers.storage import load_classifier
+from tests.models.trunk.test_readout import save
 from tests.tiny_models import tiny_model
 
 LABELS = ("good", "bad", "so so")

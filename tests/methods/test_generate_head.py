@@ -13,11 +13,11 @@ from adjudge.core.errors import ConfigError, DataError, UsageError, WorkError
 from adjudge.core.protocols import replies_of
 from adjudge.core.task import LabelInfo, Task
 from adjudge.core.types import Reply, Split
-from adjudge.experiment.sklearn_face import TextClassifier
-from adjudge.experiment.verify import verify_saved
+from adjudge.face.text_classifier import TextClassifier
 from adjudge.methods import METHODS, Fitted, Setting
-from adjudge.models.neural import NeuralClassifier
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.neural import NeuralClassifier
+from adjudge.models.classifiers.round_trip import verify_saved
+from adjudge.models.classifiers.storage import load_classifier
 from tests.chain_models import chain_model
 from tests.tiny_models import tiny_model
 
@@ -126,6 +126,6 @@ def test_verbalizers_that_differ_in_case_alone_are_refused(tmp_path: Path) -> No
 def test_a_base_without_a_language_model_head_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama", tmp_path / "model")
     fit(model).classifier.save(tmp_path / "saved")
-    monkeypatch.setattr("adjudge.models.loading.find_readout", lambda _: None)
+    monkeypatch.setattr("adjudge.models.trunk.loading.find_readout", lambda _: None)
     with pytest.raises(DataError, match="writes its answers"):
         NeuralClassifier.load(tmp_path / "saved")

@@ -19,13 +19,13 @@ from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import replies_of
 from adjudge.core.task import LabelInfo, Task
 from adjudge.core.types import Encoded
-from adjudge.experiment.dry_adapt import adapted
+from adjudge.foresee.dry_model import adapted
 from adjudge.methods import METHODS, Fitted, Setting
-from adjudge.models.engine import Engine
-from adjudge.models.heads import WritingHead
-from adjudge.models.network import Network
-from adjudge.models.readout import Readout, Scaling
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.storage import load_classifier
+from adjudge.models.engine.engine import Engine
+from adjudge.models.engine.heads import WritingHead
+from adjudge.models.engine.network import Network
+from adjudge.models.trunk.readout import Readout, Scaling
 from adjudge.prompts.trie import build_trie
 from adjudge.train.distillation import SoftTargets
 from tests.methods.test_lora import LABELS, TRAIN, VALIDATION

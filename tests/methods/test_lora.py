@@ -12,7 +12,7 @@ from adjudge.core.config import validate
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Fitted, Setting
-from adjudge.models.loading import load_pretrained
+from adjudge.models.trunk.loading import load_pretrained
 from tests.tiny_models import tiny_model
 
 LABELS = ("plus", "minus")

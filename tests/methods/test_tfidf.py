@@ -11,7 +11,7 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import Fitted, Setting
 from adjudge.methods.tfidf import METHOD, TfidfConfig, frequent, out_of_fold, stratified_folds, whitespace_share
-from adjudge.models.tfidf import Family, Reading, inverse_frequency, weighted
+from adjudge.models.classifiers.tfidf import Family, Reading, inverse_frequency, weighted
 
 WORDS = {"good": ["lovely", "great", "fine", "happy"], "bad": ["awful", "broken", "sad", "angry"]}
 

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoModel
 
 from adjudge.core.types import Encoded
-from adjudge.models.engine import Engine, States
+from adjudge.models.engine.engine import Engine, States
 from tests.tiny_models import FAMILIES, tiny_model
 
 PREFIX = (17, 40, 5, 61, 33)

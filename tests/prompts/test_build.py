@@ -10,7 +10,7 @@ import pytest
 from adjudge.core.config import validate
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.models.tokenizer import ModelTokenizer
+from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts import Prompt, build_prompt
 from tests.tiny_models import CHAT_TEMPLATE, tiny_tokenizer
 

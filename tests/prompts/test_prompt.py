@@ -11,7 +11,7 @@ import pytest
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.models.tokenizer import ModelTokenizer
+from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts import Prompt, build_prompt
 from tests.tiny_models import FAMILIES, tiny_tokenizer
 

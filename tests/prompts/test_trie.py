@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.methods.contract import Setting
-from adjudge.methods.neural import HeadConfig, build_head, choose_prompt
-from adjudge.models.loading import load_pretrained
-from adjudge.models.neural import build_network
+from adjudge.methods.fit_network import HeadConfig, build_head, choose_prompt
+from adjudge.methods.method import Setting
+from adjudge.models.classifiers.neural import build_network
+from adjudge.models.trunk.loading import load_pretrained
 from adjudge.prompts.trie import Branch, build_trie
 from tests.tiny_models import tiny_model
 

@@ -11,16 +11,16 @@ import torch
 from adjudge.core.protocols import SilentProgress
 from adjudge.core.types import Encoded
 from adjudge.models.adapters import add_lora, linear_layers
-from adjudge.models.engine import Engine
-from adjudge.models.heads import Head, LabelHead, ScoreHead
-from adjudge.models.loading import load_pretrained
-from adjudge.models.network import Network
+from adjudge.models.engine.engine import Engine
+from adjudge.models.engine.heads import Head, LabelHead, ScoreHead
+from adjudge.models.engine.network import Network
+from adjudge.models.trunk.loading import load_pretrained
 from adjudge.prompts.trie import build_trie
 from adjudge.train.batches import Rows
 from adjudge.train.checkpoints import Checkpoints
-from adjudge.train.config import TrainingConfig
 from adjudge.train.loop import Trainer
 from adjudge.train.trained import Trained
+from adjudge.train.training_config import TrainingConfig
 from tests.tiny_models import FAMILIES, tiny_model
 
 

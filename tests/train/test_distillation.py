@@ -8,9 +8,9 @@ import torch
 from scipy.special import expit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from adjudge.train.config import LossConfig
 from adjudge.train.distillation import SoftTargets
 from adjudge.train.losses import RowLoss
+from adjudge.train.training_config import LossConfig
 
 TEACHER = np.array([[2.0, 0.0], [0.0, 4.0], [1.0, 1.0]], dtype=np.float32)
 

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import SilentProgress
 from adjudge.core.seeds import stream_generator
-from adjudge.models import lookup
-from adjudge.models.heads import LabelHead, ScoreHead
-from adjudge.models.network import Network
-from adjudge.models.seeding import seeded_torch
+from adjudge.models.engine.heads import LabelHead, ScoreHead
+from adjudge.models.engine.network import Network
+from adjudge.models.trunk import lookup
+from adjudge.models.trunk.seeding import seeded_torch
 from adjudge.train import batches as batching
 from adjudge.train import loop
 from adjudge.train import losses as row_losses

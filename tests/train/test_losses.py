@@ -10,8 +10,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
-from adjudge.train.config import LossConfig
 from adjudge.train.losses import RowLoss, class_weights, divergence, focal
+from adjudge.train.training_config import LossConfig
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0], [0.0, 0.0, 0.0], [-4.0, 9.0, 1.0]])
 TARGETS = torch.tensor([0, 1, 2, 1])

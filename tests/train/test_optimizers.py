@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adjudge.core.errors import ConfigError, MissingExtraError
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
 from tests.train.builders import config, network_of, same, train, weights
 

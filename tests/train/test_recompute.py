@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 from adjudge.train import recompute
 from tests.tiny_models import FAMILIES
 from tests.train.builders import config, network_of, rows, same, train, weights

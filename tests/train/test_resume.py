@@ -12,7 +12,7 @@ import torch
 
 from adjudge.core.errors import WorkError
 from adjudge.core.protocols import SilentProgress
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.loop import Trainer
 from adjudge.train.selection import Selection

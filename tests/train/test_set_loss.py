@@ -12,9 +12,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from adjudge.core.protocols import SilentProgress
 from adjudge.train.batches import Rows
-from adjudge.train.config import LossConfig, TrainingConfig
 from adjudge.train.loop import Trainer
 from adjudge.train.set_loss import SetLoss, positive_weights
+from adjudge.train.training_config import LossConfig, TrainingConfig
 from tests.train.builders import config, network_of, rows, same, weights
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 4.0, 0.0], [60.0, -70.0, 1.0]])

@@ -35,7 +35,7 @@ from adjudge.cli import (
     verify,
 )
 from adjudge.cli import run as run_command
-from adjudge.cli.screen import complain, quiet_libraries, show_warning
+from adjudge.cli.shared.screen import complain, quiet_libraries, show_warning
 from adjudge.core.errors import AdjudgeError, AdjudgeWarning
 
 INTERRUPTED = 130

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import complain, print_json, print_table, results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import complain, print_json, print_table, results
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _options(model: str | None, max_tokens: int | None, seed: int) -> dict[str, 
 
     counter = None
     if model is not None:
-        from adjudge.models.loading import load_tokenizer, locate
+        from adjudge.models.trunk.loading import load_tokenizer, locate
 
         counter = load_tokenizer(locate(model)).count
     return {

@@ -9,12 +9,12 @@ import typer
 
 from adjudge.cli.compare import show_comparison
 from adjudge.cli.merge import output_folder, show_derived
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import results
 from adjudge.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from adjudge.models.combine import How
+    from adjudge.models.derive.combining import How
 
 EPILOG = """\
 [bold]Examples[/]
@@ -43,7 +43,7 @@ def combine(
     from adjudge.compare.comparison import compare_runs
     from adjudge.compare.results import CompareOptions
     from adjudge.core.runs import find_runs
-    from adjudge.experiment.combine import combine_runs
+    from adjudge.derive.combine import combine_runs
 
     ways = _ways(how or ["linear"])
     if len(ways) > 1 and (output or name):
@@ -60,7 +60,7 @@ def combine(
 
 
 def _ways(given: list[str]) -> list[How]:
-    from adjudge.models.combine import HOWS
+    from adjudge.models.derive.combining import HOWS
 
     known = {str(way): way for way in HOWS}
     for way in given:

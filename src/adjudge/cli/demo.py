@@ -12,13 +12,13 @@ from rich.markup import escape
 
 from adjudge.cli.check import show_report
 from adjudge.cli.compare import show_comparison
-from adjudge.cli.progress import progress
 from adjudge.cli.run import execute
-from adjudge.cli.screen import complain, notices, results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import complain, notices, results
 from adjudge.core.errors import DataError
 
 if TYPE_CHECKING:
-    from adjudge.experiment.recipe import LoadedRecipe
+    from adjudge.recipe.recipe import LoadedRecipe
 
 EPILOG = """\
 [bold]Examples[/]
@@ -81,7 +81,7 @@ def recipe_file() -> Path:
 
 
 def _recipe(short: bool, data: str | None, extra: tuple[str, ...] = ()) -> LoadedRecipe:
-    from adjudge.experiment.recipe import load_recipe
+    from adjudge.recipe.recipe import load_recipe
 
     overrides: list[str] = []
     if data is not None:

@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from adjudge.cli.evaluate import one_run
 from adjudge.cli.merge import output_folder, show_derived
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import duration, print_table, results, size
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import duration, print_table, results, size
 
 EPILOG = """\
 [bold]Examples[/]
@@ -39,7 +39,7 @@ def distil(  # noqa: PLR0913 - a command's options are its parameters
     seed: Annotated[int, typer.Option(min=0, help="Seed of the student.")] = 0,
 ) -> None:
     """Train a small student on a run's probabilities and show what it kept at what cost."""
-    from adjudge.experiment.distil import DistilOptions, distil_run, kept
+    from adjudge.derive.distil import DistilOptions, distil_run, kept
 
     teacher = one_run(run)
     options = DistilOptions(method, tuple(settings or ()), temperature, gold_share, tuple(text_column or ()), seed)

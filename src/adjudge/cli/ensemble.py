@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from adjudge.cli.merge import output_folder, show_derived
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import results
 
 EPILOG = """\
 [bold]Examples[/]
@@ -30,7 +30,7 @@ def ensemble(
 ) -> None:
     """Average the probabilities of several runs and test the vote against each of them."""
     from adjudge.core.runs import find_runs
-    from adjudge.experiment.ensemble import ensemble_runs
+    from adjudge.derive.vote import ensemble_runs
 
     found = find_runs(runs)
     with progress() as shown:

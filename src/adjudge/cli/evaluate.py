@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adjudge.cli.screen import complain, print_json, results, table
+from adjudge.cli.shared.screen import complain, print_json, results, table
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from adjudge.cli.evaluate import one_run
-from adjudge.cli.screen import results
+from adjudge.cli.shared.screen import results
 
 EPILOG = """\
 [bold]Examples[/]
@@ -33,7 +33,7 @@ def export(
     data_license: Annotated[str | None, typer.Option(help="Licence of the training data, for the card.")] = None,
 ) -> None:
     """Export a run's model, load it again in a fresh process and compare."""
-    from adjudge.experiment.export import export_run
+    from adjudge.derive.export import export_run
 
     facts = export_run(one_run(run), output, kind=format, weights=dtype, data_license=data_license)
     parity, console = facts["parity"], results()

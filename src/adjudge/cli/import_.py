@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from adjudge.cli.evaluate import metrics_table
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import results, shorten
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import results, shorten
 from adjudge.core.errors import UsageError
 
 EPILOG = """\
@@ -65,7 +65,7 @@ def _import_data(source: Path, output: Path, name: str | None) -> None:
 def _import_model(
     source: Path, task: Path, output: Path, *, base: str | None, max_tokens: int | None, data: Path | None
 ) -> None:
-    from adjudge.experiment.imported import import_run
+    from adjudge.derive.adopt import import_run
 
     with progress() as shown:
         made = import_run(source, task, output, base=base, max_tokens=max_tokens, data_root=data, progress=shown)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adjudge.cli.screen import complain, results, shorten
+from adjudge.cli.shared.screen import complain, results, shorten
 
 EPILOG = """\
 [bold]Examples[/]
@@ -28,7 +28,7 @@ def init(
     folder: Annotated[Path, typer.Option(help="Where tasks/ and recipes/ go.")] = Path(),
 ) -> None:
     """Look at a data file and write a task and a recipe for it."""
-    from adjudge.experiment.starter import shown_minutes, write_starter
+    from adjudge.recipe.starter import shown_minutes, write_starter
 
     made = write_starter(file, folder=folder, name=name, text=text, label=label)
     shown = ", ".join(shorten(label) for label in made.labels[:8]) + (", …" if len(made.labels) > 8 else "")

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from adjudge.cli.evaluate import one_run
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import print_table, results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import print_table, results
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def merge(
     ] = "bfloat16",
 ) -> None:
     """Merge a run's adapter into 16-bit weights and test the result against the run."""
-    from adjudge.experiment.merge import merge_run
+    from adjudge.derive.merge import merge_run
 
     found = one_run(run)
     with progress() as shown:

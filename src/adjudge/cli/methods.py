@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from rich.markup import escape
 
-from adjudge.cli.screen import print_table, results, table
+from adjudge.cli.shared.screen import print_table, results, table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

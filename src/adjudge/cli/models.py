@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from adjudge.cli.screen import results, table
+from adjudge.cli.shared.screen import results, table
 
 EPILOG = """\
 [bold]Examples[/]
@@ -16,7 +16,7 @@ In a recipe: [bold]model: smollm2-135m[/], a hub id ([bold]model: FacebookAI/rob
 
 def models() -> None:
     """List the models known by a short name; any hub id or local folder works too."""
-    from adjudge.models.catalog import MODELS
+    from adjudge.models.trunk.catalog import MODELS
 
     rows = [
         (

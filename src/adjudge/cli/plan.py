@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.progress import progress
 from adjudge.cli.run import with_model
-from adjudge.cli.screen import duration, print_json, print_table, results, size
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import duration, print_json, print_table, results, size
 
 if TYPE_CHECKING:
-    from adjudge.experiment.estimate import Estimate
+    from adjudge.foresee.estimate import Estimate
 
 EPILOG = """\
 [bold]Examples[/]
@@ -42,8 +42,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Say what each run of a recipe will take: weights, memory against what is there, steps, tokens and time."""
-    from adjudge.experiment.planning import estimate_recipe
-    from adjudge.experiment.recipe import load_recipe
+    from adjudge.foresee.planning import estimate_recipe
+    from adjudge.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides=with_model(settings, model), data_root=data)
     with progress() as shown:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adjudge.cli.evaluate import one_run
-from adjudge.cli.progress import progress
-from adjudge.cli.screen import complain
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import complain
 from adjudge.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:

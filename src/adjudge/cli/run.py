@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.progress import Bars, Lines, progress
-from adjudge.cli.screen import complain, duration, notices, print_table, results
+from adjudge.cli.shared.progress import Bars, Lines, progress
+from adjudge.cli.shared.screen import complain, duration, notices, print_table, results
 from adjudge.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adjudge.experiment.joint import JointRecipe
-    from adjudge.experiment.recipe import LoadedRecipe
     from adjudge.experiment.runner import Outcome, RunEvent
+    from adjudge.recipe.recipe import LoadedRecipe
 
 EPILOG = """\
 [bold]Examples[/]
@@ -52,7 +52,7 @@ def run(
 ) -> int:
     """Run a recipe: check the data once, then fit, predict, save and verify every method × model × seed."""
     from adjudge.experiment.joint import is_joint, load_joint
-    from adjudge.experiment.recipe import load_recipe
+    from adjudge.recipe.recipe import load_recipe
 
     load = load_joint if is_joint(recipe) else load_recipe
     loaded = load(recipe, overrides=with_model(settings, model), data_root=data)

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from adjudge.cli.evaluate import metrics_table, one_run
-from adjudge.cli.screen import duration, print_json, results, shorten, size, table
+from adjudge.cli.shared.screen import duration, print_json, results, shorten, size, table
 
 EPILOG = """\
 [bold]Examples[/]

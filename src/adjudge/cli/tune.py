@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.progress import progress
 from adjudge.cli.run import with_model
-from adjudge.cli.screen import notices, print_table, results
+from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.screen import notices, print_table, results
 
 if TYPE_CHECKING:
     from adjudge.core.studies import StudyRecord
@@ -49,9 +49,9 @@ def tune(  # noqa: PLR0913 - a command's options
     """Search the options of a recipe's methods on validation data and write the best as a recipe."""
     from adjudge.compare.search import write_search
     from adjudge.core.atomic import write_json
-    from adjudge.experiment.recipe import load_recipe
     from adjudge.experiment.tune import Search, tune_recipe
-    from adjudge.experiment.tuned_recipe import write_tuned
+    from adjudge.recipe.recipe import load_recipe
+    from adjudge.recipe.tuned_recipe import write_tuned
 
     loaded = load_recipe(recipe, overrides=with_model(settings, model), data_root=data)
     search = Search(trials, study, jobs, timeout, seed, method)

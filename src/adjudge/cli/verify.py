@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adjudge.cli.evaluate import one_run
-from adjudge.cli.screen import results
+from adjudge.cli.shared.screen import results
 from adjudge.core.errors import DataError, WorkError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
     import numpy as np
 
     from adjudge.core.protocols import replies_of
-    from adjudge.experiment.verify import TOLERANCE, probe_texts, tolerance_of, verify_saved
     from adjudge.models import load_classifier
+    from adjudge.models.classifiers.round_trip import TOLERANCE, probe_texts, tolerance_of, verify_saved
 
     found = one_run(run)
     texts = found.texts()

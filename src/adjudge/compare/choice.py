@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from adjudge.compare.costs import cost_named, ratio_phrase
 from adjudge.compare.results import CompareOptions, Group, PairedTest
 
-METRIC_NAMES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 
-
-def reference_of(groups: Sequence[Group], cost: str) -> Group:
-    """The group with the best mean validation macro-F1; test results have no say.
+def reference_of(groups: Sequence[Group], options: CompareOptions) -> Group:
+    """The group with the best mean validation score by the metric of the choice; test results have no say.
 
     Where two are equal the cheaper one, then the label, decides. Where a task has no validation rows, only a
     single group can be judged, so it is the reference.
     """
 
     def order(group: Group) -> tuple[float, float, str]:
-        score = group.validation["macro_f1"].mean if "macro_f1" in group.validation else -math.inf
-        return (-score, cost_of(group, cost), group.label)
+        return (-validation_score(group, options), cost_of(group, options.cost), group.label)
 
     return min(groups, key=order)
+
+
+def validation_score(group: Group, options: CompareOptions) -> float:
+    """The mean of the metric of the choice on validation, higher is better; minus infinity where there is none."""
+    spread = group.validation.get(options.metric)
+    return -math.inf if spread is None else options.deciding.sign * spread.mean
 
 
 def cost_of(group: Group, cost: str) -> float:
@@ -31,15 +34,25 @@ def cost_of(group: Group, cost: str) -> float:
     return math.inf if value is None else value
 
 
+def cheaper_than(reference: Group, groups: Sequence[Group], cost: str) -> list[str]:
+    """Labels of the groups that cost less than the reference: one of them may be chosen in its place."""
+    return [group.label for group in groups if cost_of(group, cost) < cost_of(reference, cost)]
+
+
 def choose(
-    groups: Sequence[Group], reference: Group, tests: Sequence[PairedTest], rows: int, options: CompareOptions
+    groups: Sequence[Group],
+    reference: Group,
+    tests: Sequence[PairedTest],
+    rows: int,
+    options: CompareOptions,
+    beaten: Collection[str] = (),
 ) -> tuple[str | None, str]:
     """The label of the choice (None where the test set cannot tell) and the sentence that says why.
 
-    The candidates are the reference and every method whose one-sided lower 95% bound of the paired test difference
-    (method minus reference) lies above ``-margin``; the cheapest candidate is chosen. Where that is the reference
-    although a cheaper method is neither shown to be within the margin nor shown to be beyond it, there is no choice:
-    the sentence says so, with the test rows that would tell.
+    The candidates are the reference and every cheaper method whose lower bound of the paired test difference (method
+    minus reference) lies above ``-margin``, bounds that hold for all cheaper methods together with 95% confidence; the
+    cheapest candidate is chosen. Where that is the reference although a cheaper method is neither shown to be within
+    the margin nor shown to be beyond it, there is no choice: the sentence says so, with the test rows that would tell.
 
     Args:
         groups: all groups.
@@ -47,13 +60,14 @@ def choose(
         tests: the paired tests of ``options.metric`` against the reference, one for every other group.
         rows: number of test rows.
         options: margin, cost and metric.
+        beaten: constant answers that something is shown to be better than; none of these is ever chosen.
     """
     by_label = {group.label: group for group in groups}
-    price = cost_of(reference, options.cost)
-    cheaper = [test for test in tests if cost_of(by_label[test.label], options.cost) < price]
-    within = [test for test in cheaper if test.verdict == "within"]
     if len(groups) == 1:
         return reference.label, f"Only {reference.label} was run, so there is nothing to choose from."
+    names = cheaper_than(reference, groups, options.cost)
+    cheaper = [test for test in tests if test.label in names and test.label not in beaten]
+    within = [test for test in cheaper if test.verdict == "within"]
     if within:
         best = min(within, key=lambda test: (cost_of(by_label[test.label], options.cost), test.label))
         sentence = _chosen(by_label[best.label], reference, best, options)
@@ -62,7 +76,30 @@ def choose(
     undecided = [test for test in cheaper if test.verdict == "open"]
     if undecided:
         return None, _cannot_tell(undecided, reference, by_label, rows, options)
-    return reference.label, _reference_chosen(reference, len(cheaper), options)
+    floors = [label for label in names if label in beaten]
+    return reference.label, _reference_chosen(reference, len(cheaper), floors, options)
+
+
+def better_on_test(tests: Sequence[PairedTest], chosen: str, options: CompareOptions) -> str:
+    """A sentence that names the methods shown to be better than the reference on test, the chosen one aside.
+
+    Test rows choose nothing, so it is to be confirmed on rows that nobody has seen; empty where there is none.
+    """
+    better = [t for t in tests if t.p_adjusted <= 0.05 and t.difference > 0 and t.label != chosen]
+    if not better:
+        return ""
+    best = max(better, key=lambda test: (test.difference, test.label))
+    also = f" (and {len(better) - 1} more)" if len(better) > 1 else ""
+    gain = f"{options.deciding.signed(best.difference)} {options.deciding.unit[1]}"
+    return (
+        f" On test {best.label}{also} is shown to be better than the reference by {gain} "
+        f"(p {p_phrase(best.p_adjusted)}): confirm it on fresh rows, since test rows must not choose."
+    )
+
+
+def p_phrase(value: float) -> str:
+    """``= 0.012`` or ``< 0.001``."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _undecided_below(test: PairedTest, chosen: Group, by_label: Mapping[str, Group], options: CompareOptions) -> bool:
@@ -70,14 +107,27 @@ def _undecided_below(test: PairedTest, chosen: Group, by_label: Mapping[str, Gro
 
 
 def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOptions) -> str:
-    metric = METRIC_NAMES[options.metric]
+    deciding = options.deciding
     phrase = cost_named(options.cost).phrase
     ratio = ratio_phrase(cost_of(group, options.cost), cost_of(reference, options.cost), phrase)
+    whose = f"its test {deciding.title}" if group.of_method else f"this run's test {deciding.title}"
+    theirs = f"that of {reference.label}" if reference.of_method else f"that of this run of {reference.label}"
     if test.lower_bound > 0:
-        claim = f"its test {metric} is above that of {reference.label}, the best on validation"
+        claim = f"{whose} is better than {theirs}, the best on validation"
     else:
-        claim = f"its test {metric} is within {points(options.margin)} of {reference.label}, the best on validation"
-    return f"Choose {group.label}: {claim} ({difference_text(test)}), {ratio}."
+        claim = f"{whose} is within {deciding.amount(options.margin)} of {theirs}, the best on validation"
+    return f"Choose {group.label}: {claim} ({difference_text(test, options)}), {ratio}.{_of_runs(group, reference)}"
+
+
+def _of_runs(group: Group, reference: Group) -> str:
+    """What one seed can show."""
+    single = [one.label for one in (group, reference) if not one.of_method]
+    if not single:
+        return ""
+    return (
+        f" {' and '.join(single)} {'has' if len(single) == 1 else 'have'} one seed, so this is said of "
+        f"{'that run' if len(single) == 1 else 'these runs'}; three seeds or more speak of a method."
+    )
 
 
 def _cheaper_still(undecided: Sequence[PairedTest]) -> str:
@@ -109,40 +159,34 @@ def _cannot_tell(
     )
     return (
         f"This test set of {rows:,} rows cannot tell whether {nearest.label} is within "
-        f"{points(options.margin)} of {reference.label}, the best on validation, {ratio}: the difference in "
-        f"{METRIC_NAMES[options.metric]} is {difference_text(nearest)}; {need}.{also} "
+        f"{options.deciding.amount(options.margin)} of {reference.label}, the best on validation, {ratio}: the "
+        f"difference in {options.deciding.title} is {difference_text(nearest, options)}; {need}.{also} "
         f"Until then, stay with {reference.label}."
     )
 
 
-def _reference_chosen(reference: Group, n_cheaper: int, options: CompareOptions) -> str:
+def _reference_chosen(reference: Group, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
     phrase = cost_named(options.cost).phrase
+    best = f"Choose {reference.label}: it is the best on validation"
+    alike = f"{' and '.join(floors)}, cheaper, gives every text one answer, and something is shown to be better"
     if math.isinf(cost_of(reference, options.cost)):
-        return f"Choose {reference.label}: it is the best on validation; its {phrase} was not measured."
+        return f"{best}; its {phrase} was not measured."
     if n_cheaper == 0:
-        return f"Choose {reference.label}: it is the best on validation, and no method has a lower {phrase}."
+        return f"{best}; {alike}." if floors else f"{best}, and no method has a lower {phrase}."
     which = "the one method" if n_cheaper == 1 else f"each of the {n_cheaper} methods"
-    return (
-        f"Choose {reference.label}: it is the best on validation, and {which} with a lower {phrase} "
-        f"is shown to lose more than {points(options.margin)} of test {METRIC_NAMES[options.metric]}."
-    )
+    if floors:
+        which = f"each other method ({n_cheaper})"
+    lost = f"is shown to lose more than {options.deciding.amount(options.margin)} of test {options.deciding.title}"
+    return f"{best}, and {which} with a lower {phrase} {lost}{f'; {alike}' if floors else ''}."
 
 
-def points(value: float) -> str:
-    """A share as percentage points: ``1 point``, ``0.5 points``."""
-    number = f"{100 * value:g}"
-    return f"{number} point" if number == "1" else f"{number} points"
-
-
-def signed_points(value: float) -> str:
-    """A difference in points with its sign and a true minus: ``−0.3``, ``+1.2``, ``0.0``."""
-    text = f"{100 * value:+.1f}"
-    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")
-
-
-def difference_text(test: PairedTest) -> str:
+def difference_text(test: PairedTest, options: CompareOptions) -> str:
     """``−0.3 points, with 95% confidence at least −0.9``."""
-    return f"{signed_points(test.difference)} points, with 95% confidence at least {signed_points(test.lower_bound)}"
+    deciding = options.deciding
+    return (
+        f"{deciding.signed(test.difference)} {deciding.unit[1]}, "
+        f"with 95% confidence at least {deciding.signed(test.lower_bound)}"
+    )
 
 
 def round_rows(rows: int) -> int:

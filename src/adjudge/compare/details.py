@@ -10,7 +10,6 @@ import numpy as np
 from markupsafe import Markup
 from scipy.special import expit
 
-from adjudge.compare.charts.lines import Bins, Series, curves, reliability_diagram
 from adjudge.compare.fairness import LoadedRun
 from adjudge.compare.results import Group
 from adjudge.core.types import FloatArray, IntArray
@@ -18,6 +17,7 @@ from adjudge.evaluate.calibration import reliability, softmax
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
 from adjudge.evaluate.sets import set_metrics
 from adjudge.evaluate.slices import LENGTH_COLUMNS, META_PREFIX, metrics_by_slice, slice_columns
+from adjudge.render.charts.lines import Bins, Series, curves, reliability_diagram
 
 MOST_LABELS = 24
 """Beyond this many labels the matrix is unreadable, and the pairs most often confused are listed instead."""

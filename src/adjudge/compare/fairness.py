@@ -193,6 +193,8 @@ def config_key(record: Mapping[str, Any]) -> str:
     An option that is not set is as good as absent: runs may be older than the option.
     """
     config = {key: value for key, value in record["config"].items() if key != "seed"}
+    if isinstance(config.get("task"), Mapping):  # what mistakes cost is asked after the run, not of it
+        config["task"] = {key: value for key, value in config["task"].items() if key != "mistake_costs"}
     return hash_json([record.get("method"), (record.get("model") or {}).get("id"), _set_options(config)])
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from adjudge.compare.charts.forest import ForestRow, Guide, forest
-from adjudge.compare.charts.pareto import ParetoPoint, pareto
-from adjudge.compare.charts.svg import linear_axis, log_axis, score_axis
-from adjudge.compare.choice import METRIC_NAMES, points, signed_points
 from adjudge.compare.costs import COSTS, cost_named
+from adjudge.compare.deciding import DECIDING, DecidingMetric
 from adjudge.compare.results import Comparison, Group
+from adjudge.render.charts.forest import ForestRow, Guide, forest
+from adjudge.render.charts.pareto import ParetoPoint, pareto
+from adjudge.render.charts.svg import linear_axis, log_axis, score_axis
 
 WIDEST = 0.15
 """Methods shown to lose more than this leave the chart with an arrow: they must not squeeze the rest."""
@@ -42,7 +42,7 @@ def leaderboard(comparison: Comparison, metric: str) -> Markup:
         for group in groups
     ]
     guides = [Guide(constant.accuracy, constant.name) for constant in constants[:1]]
-    title = f"Test {METRIC_NAMES[metric]} of every method with its 95% interval"
+    title = f"Test {DECIDING[metric].title} of every method with its 95% interval"
     return forest(rows, score_axis(min(values), max(values)), title, guides)
 
 
@@ -51,7 +51,7 @@ def differences(comparison: Comparison, metric: str) -> Markup | None:
     tests = [test for test in comparison.differences if test.metric == metric]
     if not tests:
         return None
-    margin = comparison.options.margin
+    margin, deciding = comparison.options.margin, DECIDING[metric]
     widest = max(WIDEST, *(max(-t.low, t.high) for t in tests if t.verdict != "beyond"), 2 * margin)
     low = max(min([*(t.low for t in tests), -2 * margin, -0.02]), -widest)
     high = min(max([*(t.high for t in tests), 0.01]), widest)
@@ -61,29 +61,30 @@ def differences(comparison: Comparison, metric: str) -> Markup | None:
             value=test.difference,
             low=test.low,
             high=test.high,
-            number=f"{signed_points(test.difference)}",
+            number=deciding.signed(test.difference),
             mark=mark_of(comparison, test.label),
             dots=(test.lower_bound,),
         )
         for test in tests
     ]
-    axis = linear_axis(low, high, signed_points)
-    title = f"Difference in test {METRIC_NAMES[metric]} to {comparison.reference}, in points, with 95% intervals"
-    guides = [Guide(0.0, "")] + ([Guide(-margin, f"margin −{points(margin)}")] if margin else [])
+    axis = linear_axis(low, high, deciding.signed)
+    what = f"test {deciding.title} to {comparison.reference}, in {deciding.unit[1]}"
+    title = f"Difference in {what}, with 95% intervals"
+    guides = [Guide(0.0, "")] + ([Guide(-margin, f"margin −{deciding.amount(margin)}")] if margin else [])
     return forest(rows, axis, title, guides)
 
 
 def quality_against_cost(comparison: Comparison) -> tuple[Markup, Markup] | None:
     """The Pareto plot for wide and for narrow screens; None where fewer than two methods have a cost above 0."""
-    cost, metric = comparison.options.cost, comparison.options.metric
+    cost, metric = comparison.options.cost, quality_metric(comparison)
     placed = [(i, g, c) for i, g in enumerate(comparison.groups, 1) if (c := g.costs.get(cost))]
     if len(placed) < 2:
         return None
     shown = [_point(comparison, group, i, price, metric) for i, group, price in placed]
     costs = log_axis(min(p.cost for p in shown), max(p.cost for p in shown), cost_named(cost).write)
     scores = score_axis(min(p.low for p in shown), max(p.high for p in shown), least=0.07)
-    title = f"Test {METRIC_NAMES[metric]} against {COSTS[cost].title}; the line joins the methods nothing else beats"
-    titles = (title, f"{COSTS[cost].title} (logarithmic)", f"test {METRIC_NAMES[metric]}")
+    title = f"Test {DECIDING[metric].title} against {COSTS[cost].title}; the line joins the methods nothing else beats"
+    titles = (title, f"{COSTS[cost].title} (logarithmic)", f"test {DECIDING[metric].title}")
     return pareto(shown, costs, scores, titles), pareto(shown, costs, scores, titles, narrow=True)
 
 
@@ -98,6 +99,11 @@ def _point(comparison: Comparison, group: Group, place: int, price: float, metri
         mark=mark_of(comparison, group.label),
         on_front=group.on_front,
     )
+
+
+def quality_metric(comparison: Comparison) -> DecidingMetric:
+    """The metric of the Pareto plot: the one that decides, where it is a share; else macro-F1."""
+    return "accuracy" if comparison.options.metric == "accuracy" else "macro_f1"
 
 
 def unplaced(comparison: Comparison) -> Sequence[str]:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from adjudge.compare.costs import mean_costs
+from adjudge.compare.deciding import row_scores
 from adjudge.compare.fairness import LoadedRun, config_key
 from adjudge.compare.results import CompareOptions, Group, Spread
-from adjudge.core.types import IntArray
+from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.arrays import Arrays
-from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
-from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
-from adjudge.evaluate.paired import paired_difference
-from adjudge.evaluate.sets import set_intervals, set_metrics
+from adjudge.evaluate.intervals import macro_f1_interval, wilson_interval
+from adjudge.evaluate.metrics import classification_metrics
+from adjudge.evaluate.population import mean_values
+from adjudge.evaluate.sets import set_metrics
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece")
 SET_METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc", "log_loss", "brier", "ece")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "hamming_loss"})
 
 
 def members_by_label(loaded: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:
@@ -33,8 +33,17 @@ def members_by_label(loaded: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:
     return dict(zip(_labels([group[0].record for group in groups]), groups, strict=True))
 
 
-def make_group(label: str, members: Sequence[LoadedRun], options: CompareOptions) -> Group:
-    """Metrics, intervals and costs of one group; ``on_front`` is settled when all groups are known."""
+def make_group(
+    label: str, members: Sequence[LoadedRun], options: CompareOptions, costs: FloatArray | None = None
+) -> Group:
+    """Metrics, intervals and costs of one group; ``on_front`` is settled when all groups are known.
+
+    Args:
+        label: unique name.
+        members: its runs, by seed.
+        options: draws of the intervals.
+        costs: ``[C, C]`` of mistakes, where they are known: then ``cost`` is one of the metrics.
+    """
     record = members[0].record
     used = record.get("labels_used") or {}
     shortened = [float(m.test_table["truncated"].sum()) / len(m.test_table) for m in members]
@@ -44,14 +53,16 @@ def make_group(label: str, members: Sequence[LoadedRun], options: CompareOptions
         model=(record.get("model") or {}).get("id"),
         runs=tuple(m.run.name for m in members),
         seeds=tuple(_seed(m) for m in members),
-        validation=_spreads([m.validation for m in members], members[0].labels),
-        test=_spreads([m.test for m in members], members[0].labels),
+        validation=_spreads([m.validation for m in members], members[0].labels, costs),
+        test=_spreads([m.test for m in members], members[0].labels, costs),
         intervals=_intervals(members, options),
         costs=mean_costs([m.record for m in members]),
         labels_used={key: int(value) for key, value in used.items()},
         truncated=statistics.fmean(shortened),
         on_front=False,
         unparsed=statistics.fmean(m.test.unparsed / len(m.test.gold) for m in members),
+        deterministic=all(bool((m.record.get("facts") or {}).get("deterministic")) for m in members),
+        constant=all(len(np.unique(m.test.predicted)) == 1 for m in members),
     )
 
 
@@ -60,21 +71,26 @@ def stacked(members: Sequence[LoadedRun]) -> IntArray:
     return np.stack([member.test.predicted for member in members])
 
 
-def dominated(group: Group, others: Sequence[Group], cost: str, metric: str) -> bool:
+def dominated(group: Group, others: Sequence[Group], options: CompareOptions) -> bool:
     """Whether another group is at least as good and as cheap, and better in one of the two.
 
     A group whose cost was not measured cannot be placed, so it counts as dominated.
     """
-    price, score = group.costs.get(cost), group.test[metric].mean
+    price, score = group.costs.get(options.cost), test_score(group, options)
     if price is None:
         return True
     for other in others:
-        other_price, other_score = other.costs.get(cost), other.test[metric].mean
+        other_price, other_score = other.costs.get(options.cost), test_score(other, options)
         if other is group or other_price is None or other_price > price or other_score < score:
             continue
         if other_price < price or other_score > score:
             return True
     return False
+
+
+def test_score(group: Group, options: CompareOptions) -> float:
+    """The group's mean of the metric of the choice on test, higher is better."""
+    return options.deciding.sign * group.test[options.metric].mean
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -88,13 +104,16 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
-def _spreads(arrays: Sequence[Arrays | None], labels: Sequence[str]) -> dict[str, Spread]:
+def _spreads(arrays: Sequence[Arrays | None], labels: Sequence[str], costs: FloatArray | None) -> dict[str, Spread]:
     known = [one for one in arrays if one is not None]
     if not known or len(known) < len(arrays):
         return {}
     scores = [_scores(one, labels) for one in known]
     names = METRICS if known[0].sets is None else SET_METRICS
-    return {name: spread([float(score[name]) for score in scores]) for name in names}
+    spreads = {name: spread([float(score[name]) for score in scores]) for name in names}
+    if costs is not None:
+        spreads["cost"] = spread([-float(row_scores("cost", costs)(one).mean()) for one in known])
+    return spreads
 
 
 def _scores(arrays: Arrays, labels: Sequence[str]) -> dict[str, Any]:
@@ -105,23 +124,14 @@ def _scores(arrays: Arrays, labels: Sequence[str]) -> dict[str, Any]:
 
 def _intervals(members: Sequence[LoadedRun], options: CompareOptions) -> dict[str, tuple[float, float]]:
     gold, predicted = members[0].test.gold, stacked(members)
-    classes = members[0].test.classes(members[0].labels)
+    draws = {"resamples": options.resamples, "seed": options.seed}
+    macro_f1 = macro_f1_interval(gold, predicted, members[0].test.classes(members[0].labels), **draws)
+    right = (predicted == gold).astype(np.float64)
     if len(members) == 1:
-        right, draws = int((gold == predicted[0]).sum()), {"resamples": options.resamples, "seed": options.seed}
-        if isinstance(classes, int):
-            both = bootstrap_intervals(gold, predicted[0], classes, **draws)
-        else:
-            both = set_intervals(gold, predicted[0], classes, **draws)
-        return {"accuracy": wilson_interval(right, len(gold)), "macro_f1": both["macro_f1"]}
-    # A method that never answers scores 0 on every resample, so the difference to it is the method's own score.
-    silent = np.full(len(gold), NO_ANSWER, dtype=np.int64)
-    found: dict[str, tuple[float, float]] = {}
-    for metric in ("accuracy", "macro_f1"):
-        own = paired_difference(
-            gold, predicted, silent, classes, metric=metric, resamples=options.resamples, seed=options.seed
-        )
-        found[metric] = (own.low, own.high)
-    return found
+        return {"accuracy": wilson_interval(int(right.sum()), len(gold)), "macro_f1": macro_f1}
+    values = mean_values([right], (0.0, 1.0), **draws)[0]
+    low, high = np.quantile(values.lost + values.spread, 0.025), np.quantile(values.won + values.spread, 0.975)
+    return {"accuracy": (max(0.0, float(low)), min(1.0, float(high))), "macro_f1": macro_f1}
 
 
 def _seed(item: LoadedRun) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adjudge.compare import figures
-from adjudge.compare.choice import METRIC_NAMES, points, signed_points
+from adjudge.compare.comparison import TESTED
 from adjudge.compare.costs import COSTS, write_cost
+from adjudge.compare.deciding import DECIDING
 from adjudge.compare.details import details_of
 from adjudge.compare.fairness import LoadedRun, load_fair
 from adjudge.compare.groups import members_by_label
@@ -48,7 +49,7 @@ def render_report(comparison: Comparison, runs: Sequence[Run], *, texts: bool = 
         comparison=comparison,
         title=title or f"Which model for {comparison.task}?",
         details=details,
-        boards={metric: figures.leaderboard(comparison, metric) for metric in METRIC_NAMES},
+        boards={metric: figures.leaderboard(comparison, metric) for metric in TESTED},
         differences=figures.differences(comparison, comparison.options.metric),
         plots=figures.quality_against_cost(comparison),
         unplaced=figures.unplaced(comparison),
@@ -93,8 +94,6 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "points": signed_points,
-        "margin": points,
         "p": p_text,
         "share": lambda value: f"{value:.1%}",
         "score": lambda value: f"{value:.3f}",
@@ -103,7 +102,7 @@ def environment() -> Environment:
     made.globals |= {
         "cost": write_cost,
         "cost_titles": {name: item.title for name, item in COSTS.items()},
-        "metric_names": METRIC_NAMES,
+        "deciding": DECIDING,
         "standing": standing,
         "any_unparsed": any_unparsed,
         "mark_of": figures.mark_of,

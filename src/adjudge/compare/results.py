@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from adjudge.compare.deciding import DECIDING, Deciding, DecidingMetric
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -27,20 +29,28 @@ class CompareOptions:
     """How to compare.
 
     Attributes:
-        margin: how much macro-F1 (0 to 1) a cheaper method may lose to the reference and still be chosen.
+        margin: how much of the metric (0.01 is one point) a cheaper method may lose to the reference and still be
+            chosen.
         cost: the key of ``cost`` in run.json by which methods are cheap.
-        metric: the metric of the choice, ``macro_f1`` or ``accuracy``.
-        resamples: of every bootstrap.
-        seed: of every bootstrap.
+        metric: the metric of the choice, a key of `deciding.DECIDING`.
+        resamples: draws behind every interval, bound and p-value.
+        seed: of these draws.
         constants: published figures to test against.
+        mistake_costs: gold label -> answer -> cost, for the metric ``cost``; None: as the runs' task says.
     """
 
     margin: float = 0.01
     cost: str = "prediction_seconds_per_1000_rows"
-    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    metric: DecidingMetric = "macro_f1"
     resamples: int = 2000
     seed: int = 0
     constants: tuple[Constant, ...] = ()
+    mistake_costs: Mapping[str, Mapping[str, float]] | None = None
+
+    @property
+    def deciding(self) -> Deciding:
+        """The words and the unit of the metric."""
+        return DECIDING[self.metric]
 
 
 @dataclass(frozen=True)
@@ -69,11 +79,13 @@ class Group:
         validation: metric -> spread over the seeds; empty where the task has no validation rows.
         test: the same on test.
         intervals: ``accuracy`` and ``macro_f1`` -> 95% interval on test: over rows for one run (Wilson for
-            accuracy, bootstrap for macro-F1), over rows and seeds by bootstrap for several.
+            accuracy, `intervals.macro_f1_interval`), over rows and seeds for several.
         costs: key of ``cost`` -> mean over the seeds; None where a run does not have it.
         truncated: share of test rows whose text was shortened.
         on_front: no other method is at least as good and as cheap, and better in one of the two.
         unparsed: share of test rows whose reply stands for no label, mean over the seeds; they count as wrong.
+        deterministic: another seed would give the same answers, so one run speaks for the method.
+        constant: every test row has the same answer: a floor that a method has to be above.
     """
 
     label: str
@@ -89,6 +101,13 @@ class Group:
     truncated: float
     on_front: bool
     unparsed: float = 0.0
+    deterministic: bool = False
+    constant: bool = False
+
+    @property
+    def of_method(self) -> bool:
+        """Whether what is shown is shown of the method; with one seed of several possible ones, only of that run."""
+        return self.deterministic or len(self.seeds) > 1
 
 
 @dataclass(frozen=True)
@@ -105,14 +124,17 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """One method against the reference on the same test rows: method minus reference.
+    """One method against the reference on the same test rows: method minus reference, positive where it is better.
 
     Attributes:
         low: lower end of the two-sided 95% interval.
         high: upper end of it.
-        lower_bound: one-sided 95% bound: the difference is at least this. It decides whether a method is
-            ``within`` the margin.
-        p_adjusted: Holm over all comparisons of this metric with the reference.
+        lower_bound: one-sided 95% bound: the difference is at least this; of the metric of the choice and the cheaper
+            methods, all of them together with 95% confidence. It decides whether a method is ``within`` the margin.
+        p_value: two-sided, of no difference.
+        p_adjusted: the same, Holm over all comparisons of this metric with the reference.
+        p_beyond: one-sided, of a loss of the margin or more, adjusted as ``lower_bound`` is: at most 0.05 exactly
+            where that lies above the margin.
         mcnemar_p: exact McNemar test, for pairs of single runs and accuracy; else None.
         detectable: the smallest true difference that this test set would have shown with 80% power at the two-sided
             5% level; None where the two never differ.
@@ -130,6 +152,7 @@ class PairedTest:
     lower_bound: float
     p_value: float
     p_adjusted: float
+    p_beyond: float
     mcnemar_p: float | None
     detectable: float | None
     rows_needed: int | None
@@ -159,8 +182,8 @@ class Comparison:
     """Runs on the same test rows, with intervals, paired tests, costs, and the choice.
 
     Attributes:
-        groups: by mean validation macro-F1, best first; where equal, by label.
-        reference: label of the group with the best mean validation macro-F1.
+        groups: by the metric's mean on validation, best first; where equal, by label.
+        reference: label of the group that is the best on validation.
         differences: every other group against the reference, per metric.
         choice: label of the chosen group; None where this test set cannot tell.
         sentence: the choice in words.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from adjudge.compare.charts.lines import Series, curves
-from adjudge.compare.charts.svg import element, figure, text
 from adjudge.compare.report import environment
 from adjudge.core.atomic import write_text
 from adjudge.core.errors import WorkError
 from adjudge.core.studies import StudyRecord
+from adjudge.render.charts.lines import Series, curves
+from adjudge.render.charts.svg import element, figure, text
 
 _WIDTH, _ROW, _NAMES, _SHARES = 520, 26, 190, 50
 

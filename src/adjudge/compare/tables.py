@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adjudge.compare.choice import METRIC_NAMES, signed_points
 from adjudge.compare.costs import COSTS, write_cost
+from adjudge.compare.deciding import Deciding
 from adjudge.compare.results import Comparison, ConstantTest, Group, PairedTest, Spread
 
 
 def rows(comparison: Comparison) -> list[dict[str, str]]:
-    """The leaderboard, one mapping of header to text per method, best validation macro-F1 first.
+    """The leaderboard, one mapping of header to text per method, the best on validation first.
 
     All rows have the same headers in the same order; the first names the method.
     """
@@ -24,6 +24,7 @@ def any_unparsed(comparison: Comparison) -> bool:
 
 def _row(comparison: Comparison, group: Group) -> dict[str, str]:
     metric, cost = comparison.options.metric, comparison.options.cost
+    deciding = comparison.options.deciding
     test = next((t for t in comparison.differences if (t.label, t.metric) == (group.label, metric)), None)
     return {
         "method": group.label,
@@ -34,7 +35,8 @@ def _row(comparison: Comparison, group: Group) -> dict[str, str]:
         "95%": _interval(group.intervals["macro_f1"]),
         "test accuracy": _mean(group.test["accuracy"]),
         **({"unparsed": f"{group.unparsed:.1%}"} if any_unparsed(comparison) else {}),
-        f"Δ {METRIC_NAMES[metric]}, points": _difference(test),
+        **_own_metric(comparison, group),
+        f"Δ {deciding.title}, {deciding.unit[1]}": _difference(test, deciding),
         "p (Holm)": "–" if test is None else p_text(test.p_adjusted),
         COSTS[cost].title: write_cost(cost, group.costs.get(cost)),
     }
@@ -115,10 +117,18 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 
-def _difference(test: PairedTest | None) -> str:
+def _own_metric(comparison: Comparison, group: Group) -> dict[str, str]:
+    """The metric of the choice where the table does not have it anyway."""
+    metric = comparison.options.metric
+    if metric in ("macro_f1", "accuracy"):
+        return {}
+    return {f"test {comparison.options.deciding.title}": _mean(group.test[metric])}
+
+
+def _difference(test: PairedTest | None, deciding: Deciding) -> str:
     if test is None:
         return "–"
-    return f"{signed_points(test.difference)} ({signed_points(test.low)} to {signed_points(test.high)})"
+    return f"{deciding.signed(test.difference)} ({deciding.signed(test.low)} to {deciding.signed(test.high)})"
 
 
 def p_text(value: float) -> str:

@@ -165,6 +165,9 @@ class Task(StrictModel):
     instruction: str | None = Field(None, description="what the model is told; default: made from the labels")
     system: str | None = Field(None, description="system prompt of chat models; default: none at all")
     prompt: str | None = Field(None, description="prompt with {instruction}, {labels} and one {text}")
+    mistake_costs: dict[str, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] | None = Field(
+        None, description="gold label -> answer -> what that mistake costs (1 where it is not named), for `compare`"
+    )
     data: Data | None = Field(None, description="where the rows are")
 
     @field_validator("labels", mode="before")
@@ -194,10 +197,12 @@ class Task(StrictModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `problem` where it is the usual one: what says nothing new changes no hash."""
+        """Without `problem` and `mistake_costs` where nothing is said by them: that changes no hash."""
         found: dict[str, Any] = handler(self)
         if self.problem.single:
             found.pop("problem", None)
+        if self.mistake_costs is None:
+            found.pop("mistake_costs", None)
         return found
 
     @property
@@ -212,7 +217,7 @@ class Task(StrictModel):
 
     def hash(self) -> str:
         """Hash of everything that changes the meaning of an answer (not of where the data is)."""
-        return hash_json(self.model_dump(mode="json", exclude={"data", "description"}))
+        return hash_json(self.model_dump(mode="json", exclude={"data", "description", "mistake_costs"}))
 
 
 def _named_label(label: str, info: Any) -> tuple[str, Any]:

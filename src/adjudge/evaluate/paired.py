@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 from scipy.stats import binomtest, norm
 
-from adjudge.core.seeds import stream_generator
-from adjudge.core.types import FloatArray, IntArray
-from adjudge.evaluate.intervals import percentiles, resampled_counts
-from adjudge.evaluate.metrics import macro_f1_from_counts
+from adjudge.core.types import IntArray
+from adjudge.evaluate.kinds import Classes, row_kinds
+from adjudge.evaluate.population import Draws, Values, count_values, mean_values
 
-Metric = Literal["accuracy", "macro_f1"]
-Draws = npt.NDArray[np.float64]
-Scorer = Callable[[IntArray], Draws]
-"""Counts of the kinds of rows in R resamples, ``[R, P]`` -> the metric of every seed, ``[R, S]``."""
+Metric = Literal["accuracy", "macro_f1", "mcc"]
 
 _ROUNDING = 1e-12
 
@@ -44,14 +39,14 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired bootstrap comparison, first minus second.
+    """A paired comparison, first minus second.
 
     Attributes:
         difference: on the rows themselves.
         low: lower end of the two-sided interval.
         high: upper end of the two-sided interval.
         lower_bound: one-sided lower bound at the same confidence: the difference is at least this.
-        p_value: two-sided.
+        p_value: two-sided; of single runs and accuracy McNemar's exact one, up to the draws.
     """
 
     difference: float
@@ -82,79 +77,112 @@ def paired_difference(
     gold: IntArray,
     predicted_a: IntArray,
     predicted_b: IntArray,
-    classes: int | npt.NDArray[np.bool_],
+    classes: Classes,
     *,
     metric: Metric = "accuracy",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Difference:
-    """Difference of two methods on the same rows, with a 95% paired bootstrap interval over rows and seeds.
+    """Difference of two methods on the same rows, with a 95% interval over rows and, where there are several, seeds.
 
-    A method's value is the mean over its seeds. Every resample draws rows with replacement, the same rows for both
-    methods, and then seeds with replacement within each method. With S seeds the bootstrap sees (S - 1) / S of the
-    variance between seeds, so two or three seeds widen the interval by less than they should.
-
-    Rows that agree in gold and in every prediction are interchangeable, so a resample is a multinomial draw over the
-    distinct kinds of rows: the same distribution as drawing rows, and much faster.
+    A method's value is the mean over its seeds. For how rows and seeds are drawn see `population`: rows that nobody
+    saw and labels with few rows widen the interval, and few seeds widen it as a t distribution does.
 
     Args:
         gold: ``[N]`` label indices, 0 to C - 1.
         predicted_a: ``[Sa, N]`` (or ``[N]``) label indices of the first method's runs, or `metrics.NO_ANSWER`.
         predicted_b: ``[Sb, N]`` (or ``[N]``) of the second method's runs.
         classes: C; or of a multi-label task the table of sets ``[K, C]``, of which gold and predictions are rows.
-        metric: ``accuracy``, or ``macro_f1`` of each seed on the resample.
-        resamples: bootstrap draws, at least 1.
+        metric: ``accuracy``, ``macro_f1`` or ``mcc``.
+        resamples: draws, at least 1.
         seed: of the stream ``bootstrap``.
-
-    Returns:
-        See `Difference` and, for the p-value, `paired_bootstrap`.
 
     Raises:
         ValueError: no rows, shapes that do not fit, an index out of range, or an unknown metric.
     """
-    runs_a, runs_b = np.atleast_2d(predicted_a), np.atleast_2d(predicted_b)
-    n_codes = classes if isinstance(classes, int) else len(classes)
-    _check_runs(gold, runs_a, n_codes)
-    _check_runs(gold, runs_b, n_codes)
-    kinds, counts = np.unique(np.vstack([gold[None], runs_a, runs_b]), axis=1, return_counts=True)
-    score_a = _scorer(kinds[0], kinds[1 : 1 + len(runs_a)], classes, metric)
-    score_b = _scorer(kinds[0], kinds[1 + len(runs_a) :], classes, metric)
-    generator = stream_generator(seed, "bootstrap")
-    draws = [
-        _mean_over_drawn_seeds(score_a(chunk), generator) - _mean_over_drawn_seeds(score_b(chunk), generator)
-        for chunk in resampled_counts(counts, resamples, generator)
-    ]
-    observed = score_a(counts[None]).mean() - score_b(counts[None]).mean()
-    return _summary(float(observed), np.concatenate(draws))
+    methods = [np.atleast_2d(predicted_a), np.atleast_2d(predicted_b)]
+    if metric == "accuracy":
+        row_kinds(gold, methods, classes)
+        scores = [(runs == gold).astype(np.float64) for runs in methods]
+        values = mean_values(scores, (0.0, 1.0), resamples=resamples, seed=seed)
+    elif metric in ("macro_f1", "mcc"):
+        values = count_values(gold, methods, classes, metric, resamples=resamples, seed=seed)
+    else:
+        raise ValueError(f"metric must be 'accuracy', 'macro_f1' or 'mcc', got {metric!r}")
+    return difference(*values)
 
 
-def paired_bootstrap(
-    scores_a: FloatArray, scores_b: FloatArray, *, resamples: int = 2000, seed: int = 0
-) -> Difference:
-    """Difference of the means of any score per row (log loss, squared error), with a 95% paired bootstrap interval.
+def difference(first: Values, second: Values) -> Difference:
+    """The difference of two methods from their draws, first minus second; draws of one population only."""
+    lower, upper = lower_draws(first, second), upper_draws(first, second)
+    observed = first.observed - second.observed
+    side = min(_share_at_most(lower, 0.0), _share_at_most(-upper, 0.0))
+    return Difference(
+        difference=0.0 if abs(observed) < _ROUNDING else observed,
+        low=float(np.quantile(lower, 0.025)),
+        high=float(np.quantile(upper, 0.975)),
+        lower_bound=float(np.quantile(lower, 0.05)),
+        p_value=min(1.0, 2 * side),
+    )
 
-    The p-value inverts the percentile interval: twice the smaller of the shares of resamples on either side of 0,
-    those at 0 counting on both and the observed rows counting as one more resample (so it is never 0; Davison and
-    Hinkley 1997, section 4.2), at most 1.
+
+def lower_draws(first: Values, second: Values) -> Draws:
+    """``[R]``: the difference if the unseen row speaks for the second, spread over labels so that it costs most."""
+    draws = first.lost - second.won + first.spread - second.spread
+    worst: Draws = draws[np.quantile(draws, 0.05, axis=1).argmin()]
+    return np.where(np.abs(worst) < _ROUNDING, 0.0, worst)
+
+
+def upper_draws(first: Values, second: Values) -> Draws:
+    """``[R]``: the difference if the unseen row speaks for the first."""
+    return -lower_draws(second, first)
+
+
+@dataclass(frozen=True)
+class SimultaneousBounds:
+    """Lower bounds of K differences that hold together with 95% confidence, and the tests that they stand for.
+
+    Attributes:
+        lower: ``[K]`` all K differences are at least these.
+        p_values: ``[K]`` adjusted for all K: at most 0.05 exactly where the lower bound lies above the threshold.
+        level: what each of the bounds has for itself as its one-sided level, 0.05 / K to 0.05.
+    """
+
+    lower: tuple[float, ...]
+    p_values: tuple[float, ...]
+    level: float
+
+
+def simultaneous_bounds(draws: Sequence[Draws], threshold: float, alpha: float = 0.05) -> SimultaneousBounds:
+    """Lower bounds that hold for all differences at once, by the rank of the lowest of them (Beran 1988).
+
+    Every difference gets a bound at the same quantile of its own draws; that quantile is the greatest at which at most
+    ``alpha`` of the draws lie below any of the bounds. Differences that rise and fall together need hardly more than
+    one; independent ones as much as Bonferroni's.
 
     Args:
-        scores_a: ``[N]`` finite scores of the first method.
-        scores_b: ``[N]`` finite scores of the second method, on the same rows in the same order.
-        resamples: bootstrap draws, at least 1.
-        seed: of the stream ``bootstrap``.
+        draws: K of ``[R]`` from `lower_draws`, over the same population.
+        threshold: of the tests: the hypothesis is that a difference is at most this.
+        alpha: level of all of them together.
 
     Raises:
-        ValueError: no rows, shapes that differ, or a score that is not finite.
+        ValueError: no differences.
     """
-    if scores_a.ndim != 1 or scores_a.shape != scores_b.shape or not len(scores_a):
-        raise ValueError(f"expected two arrays [N] with N of at least 1, got {scores_a.shape} and {scores_b.shape}")
-    gaps = np.asarray(scores_a, dtype=np.float64) - np.asarray(scores_b, dtype=np.float64)
-    if not np.isfinite(gaps).all():
-        raise ValueError(f"scores must be finite, but row {int(np.flatnonzero(~np.isfinite(gaps))[0])} is not")
-    values, counts = np.unique(gaps, return_counts=True)
-    generator = stream_generator(seed, "bootstrap")
-    draws = [chunk @ values / len(gaps) for chunk in resampled_counts(counts, resamples, generator)]
-    return _summary(float(gaps.mean()), np.concatenate(draws))
+    if not draws:
+        raise ValueError("expected at least one difference")
+    ordered = np.sort(np.stack(draws), axis=1)
+    resamples = ordered.shape[1]
+    # Draws at or below a value: its rank. The lowest rank of a draw decides whether any of the bounds fails it.
+    ranks = np.stack([np.searchsorted(row, one, side="right") for row, one in zip(ordered, draws, strict=True)])
+    lowest = np.sort(ranks.min(axis=0))
+    depth = int(lowest[int(alpha * resamples)]) - 1
+    below = np.stack([np.searchsorted(row, threshold, side="right") for row in ordered])
+    adjusted = np.searchsorted(lowest, below, side="right") / resamples
+    return SimultaneousBounds(
+        lower=tuple(float(row[depth]) for row in ordered),
+        p_values=tuple(float(max(p, 1 / (resamples + 1))) for p in adjusted),
+        level=min(alpha, max(depth, 1) / resamples),
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -236,73 +264,9 @@ def rows_needed(difference: float, discordance: float, alpha: float = 0.05, powe
     return math.ceil(((z_alpha * math.sqrt(psi) + z_power * math.sqrt(psi - size**2)) / size) ** 2)
 
 
-def _scorer(gold: IntArray, predicted: IntArray, classes: int | npt.NDArray[np.bool_], metric: Metric) -> Scorer:
-    """How a method scores on resamples, from the kinds of rows: gold ``[P]`` and predictions ``[S, P]``."""
-    correct = (predicted == gold).T.astype(np.float64)
-    if metric == "accuracy":
-        return lambda counts: counts @ correct / counts.sum(axis=1, keepdims=True)
-    if metric != "macro_f1":
-        raise ValueError(f"metric must be 'accuracy' or 'macro_f1', got {metric!r}")
-    if isinstance(classes, int):
-        n_classes = classes
-        chosen_is = _indicators(predicted, predicted >= 0, n_classes)
-        right_is = _indicators(predicted, predicted == gold, n_classes)
-        gold_is = _indicators(gold[None], np.ones((1, len(gold)), dtype=np.bool_), n_classes)
-    else:
-        n_classes = classes.shape[1]
-        given, held = classes[predicted] & (predicted >= 0)[:, :, None], classes[gold][None]
-        chosen_is, right_is, gold_is = _flattened(given), _flattened(given & held), _flattened(held)
-
-    def score(counts: IntArray) -> Draws:
-        shape = (len(counts), -1, n_classes)
-        right, chosen, of_gold = ((counts @ kind).reshape(shape) for kind in (right_is, chosen_is, gold_is))
-        return macro_f1_from_counts(right, of_gold, chosen)
-
-    return score
-
-
-def _indicators(values: IntArray, where: npt.NDArray[np.bool_], n_classes: int) -> csr_array:
-    """Sparse 0/1 matrix ``[P, S * C]``: kind p has a 1 in column ``s * C + values[s, p]`` where ``where`` says so."""
-    seeds, kinds = np.nonzero(where)
-    columns = seeds * n_classes + values[seeds, kinds]
-    shape = (values.shape[1], values.shape[0] * n_classes)
-    return csr_array((np.ones(len(kinds), dtype=np.int64), (kinds, columns)), shape=shape)
-
-
-def _flattened(members: npt.NDArray[np.bool_]) -> csr_array:
-    """`_indicators` of sets: from whether kind p of seed s has label c, ``[S, P, C]``."""
-    return csr_array(members.transpose(1, 0, 2).reshape(members.shape[1], -1).astype(np.int64))
-
-
-def _mean_over_drawn_seeds(values: Draws, generator: np.random.Generator) -> Draws:
-    """The mean of ``[R, S]`` over S seeds drawn with replacement, separately for each resample; ``[R]``."""
-    seeds = values.shape[1]
-    drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(values))
-    mean: Draws = (values * drawn).sum(axis=1) / seeds
-    return mean
-
-
-def _summary(observed: float, draws: Draws) -> Difference:
-    draws = np.where(np.abs(draws) < _ROUNDING, 0.0, draws)
-    low, high = percentiles(draws, 0.025, 0.975)
-    side = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return Difference(
-        difference=0.0 if abs(observed) < _ROUNDING else observed,
-        low=low,
-        high=high,
-        lower_bound=float(np.quantile(draws, 0.05)),
-        p_value=min(1.0, 2 * side / (len(draws) + 1)),
-    )
-
-
-def _check_runs(gold: IntArray, runs: IntArray, n_classes: int) -> None:
-    if gold.ndim != 1 or not len(gold) or runs.ndim != 2 or runs.shape[1] != len(gold) or not len(runs):
-        raise ValueError(f"expected gold [N] and predictions [S, N], got {gold.shape} and {runs.shape}")
-    if min(gold.min(), runs.min() + 1) < 0 or max(gold.max(), runs.max()) >= n_classes:
-        raise ValueError(
-            f"labels must lie in 0 to {n_classes - 1} (predictions may be -1), got gold {gold.min()} to {gold.max()} "
-            f"and predictions {runs.min()} to {runs.max()}"
-        )
+def _share_at_most(draws: Draws, threshold: float) -> float:
+    """Share of draws at or below a threshold, the rows themselves counted as one more: never 0."""
+    return (1 + int((draws <= threshold).sum())) / (len(draws) + 1)
 
 
 def _discordant(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) -> tuple[int, int, int]:

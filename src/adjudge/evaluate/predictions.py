@@ -11,7 +11,7 @@ from adjudge.core.errors import DataError
 from adjudge.core.problem import SINGLE, Problem, problem_of
 from adjudge.core.runs import EvaluatedSplit, Run
 from adjudge.evaluate.arrays import Arrays, read_arrays
-from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
+from adjudge.evaluate.intervals import macro_f1_interval, wilson_interval
 from adjudge.evaluate.metrics import classification_metrics
 from adjudge.evaluate.sets import set_intervals, set_metrics
 from adjudge.evaluate.slices import metrics_by_slice, slice_columns
@@ -33,7 +33,8 @@ def evaluate_table(
 
     Returns:
         `metrics.classification_metrics` over the rows with a gold label (of a multi-label task `sets.set_metrics`; of
-        a tree with `tree.tree_metrics`), and ``intervals`` (``accuracy``: Wilson, others: bootstrap; 95%, as
+        a tree with `tree.tree_metrics`), and ``intervals`` (``accuracy``: Wilson,
+        ``macro_f1``: `intervals.macro_f1_interval`, others: bootstrap; 95%, as
         [low, high]), ``slices`` (column -> `slices.slice_metrics`), ``unparsed``
         (rows without an answer, which count as wrong), ``unlabelled`` (rows left out), ``truncated_share``
         (of all rows of the table, 0 to 1).
@@ -46,13 +47,12 @@ def evaluate_table(
     if not n:
         raise DataError(f"nothing to evaluate: none of the {len(table)} predictions has a gold label")
     right = int((arrays.gold == arrays.predicted).sum())
+    intervals = {"macro_f1": macro_f1_interval(arrays.gold, arrays.predicted, arrays.classes(labels), seed=seed)}
     if arrays.sets is None:
-        macro_f1 = bootstrap_intervals(arrays.gold, arrays.predicted, len(labels), seed=seed)["macro_f1"]
         scores = classification_metrics(arrays.gold, arrays.probs, labels, predicted=arrays.predicted)
-        intervals = {"macro_f1": macro_f1}
     else:
         scores = set_metrics(arrays.sets[arrays.gold], arrays.sets[arrays.predicted], arrays.probs, labels)
-        intervals = set_intervals(arrays.gold, arrays.predicted, arrays.sets, seed=seed)
+        intervals |= set_intervals(arrays.gold, arrays.predicted, arrays.sets, seed=seed)
     tree = tree_metrics(arrays.gold, arrays.predicted, labels, problem, seed=seed) if problem.hierarchical else {}
     return {
         **scores,

@@ -10,7 +10,7 @@ import numpy as np
 from adjudge.core.hierarchy import levels
 from adjudge.core.problem import Problem
 from adjudge.core.types import IntArray
-from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
+from adjudge.evaluate.intervals import macro_f1_interval, wilson_interval
 from adjudge.evaluate.metrics import NO_ANSWER, accuracy, macro_f1
 
 
@@ -28,8 +28,9 @@ def tree_metrics(
 
     Returns:
         ``levels``: from the top down, ``level``, ``nodes``, ``accuracy``, ``macro_f1`` and their ``intervals``
-        (Wilson, bootstrap; 95%), a path that has ended above a level counting as a node of it; ``hierarchical``:
-        ``precision``, ``recall`` and ``f1`` (Kiritchenko et al. 2005) over each row's nodes without the root:
+        (Wilson, `macro_f1_interval`; 95%), a path that has ended above a level counting as a node of it;
+        ``hierarchical``: ``precision``, ``recall`` and ``f1`` (Kiritchenko et al. 2005) over each row's nodes without
+        the root:
         ``hP = Σ |P ∩ G| / Σ |P|``, ``hR = Σ |P ∩ G| / Σ |G|``, hF their harmonic mean.
     """
     found, shared = [], 0
@@ -38,7 +39,7 @@ def tree_metrics(
         answered = np.where(predicted == NO_ANSWER, NO_ANSWER, level.of_leaf[predicted])
         right = of_gold == answered
         shared += int((right & ~level.ended[of_gold]).sum())
-        interval = bootstrap_intervals(of_gold, answered, len(level.nodes), seed=seed)["macro_f1"]
+        interval = macro_f1_interval(of_gold, answered, len(level.nodes), seed=seed)
         found.append(
             {
                 "level": number,

@@ -13,8 +13,8 @@ from adjudge.core.problem import problem_of
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import Predicted, Run, prediction_table
 from adjudge.core.types import Split
-from adjudge.experiment.derived import open_source, paired_tables
-from adjudge.experiment.recipe import PlannedRun
+from adjudge.derive.derived_run import open_source, paired_tables
+from adjudge.recipe.recipe import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class StartingPoint:
 
         Returns:
             ``run`` and ``message`` where there is nothing to check; else ``run``, ``left_out_rows``, and ``rows``,
-            ``changed``, ``mcnemar_p``, ``accuracy`` and ``macro_f1`` as of `adjudge.experiment.derived.paired`.
+            ``changed``, ``mcnemar_p``, ``accuracy`` and ``macro_f1`` as of `adjudge.derive.derived_run.paired`.
         """
         name = str(self.record["name"])
         if self.test is None:

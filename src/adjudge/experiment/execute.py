@@ -29,10 +29,10 @@ from adjudge.evaluate.predictions import evaluate_run
 from adjudge.evaluate.thresholds import best_thresholds
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
-from adjudge.experiment.recipe import LoadedRecipe, PlannedRun
 from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
-from adjudge.experiment.verify import probe_texts, tolerance_of, verify_saved
 from adjudge.methods import METHODS, Fitted, Setting
+from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
+from adjudge.recipe.recipe import LoadedRecipe, PlannedRun
 from adjudge.train.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ def _take_facts(record: dict[str, Any], fitted: Fitted) -> None:
     record["model"] = facts.pop("model", record["model"])
     record["template"] = facts.pop("template", None)
     record["labels_used"] = dict(fitted.labels_used)
+    if METHODS.load(record["method"]).deterministic:
+        facts["deterministic"] = True
     record["facts"] = facts
 
 

@@ -15,11 +15,11 @@ from adjudge.core.config import StrictModel, apply_overrides, parse_override, re
 from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import Progress, SilentProgress
 from adjudge.experiment.execute import Inputs
-from adjudge.experiment.recipe import LoadedRecipe, PlannedRun, identity, plan, resolve_recipe
 from adjudge.experiment.resume import can_resume
 from adjudge.experiment.runner import Outcome, RunEvent, load_inputs, one_run, reserved, token_counter
 from adjudge.methods import METHODS, Fitted, Setting
-from adjudge.methods.contract import FurtherTask, Joint
+from adjudge.methods.method import FurtherTask, Joint
+from adjudge.recipe.recipe import LoadedRecipe, PlannedRun, identity, plan, resolve_recipe
 
 
 class Mixing(StrictModel):

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from adjudge.core.answers import answer_columns, new_columns
 from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.errors import DataError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
@@ -23,9 +24,8 @@ from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
-from adjudge.experiment.answer_columns import answer_columns, new_columns
 from adjudge.experiment.lock import exclusive
-from adjudge.models.storage import load_classifier
+from adjudge.models.classifiers.storage import load_classifier
 
 _FINGERPRINT_BYTES = 1 << 20
 _FORMATS = {

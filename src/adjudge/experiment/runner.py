@@ -21,9 +21,9 @@ from adjudge.data.splits import label_set, load_splits, validate_labels
 from adjudge.experiment.continuing import StartingPoint, starting_point
 from adjudge.experiment.execute import FitTask, Inputs, execute, split_records
 from adjudge.experiment.lock import exclusive
-from adjudge.experiment.recipe import LoadedRecipe, PlannedRun, plan
 from adjudge.experiment.resume import can_resume, clear_checkpoint
 from adjudge.methods.tfidf import out_of_fold
+from adjudge.recipe.recipe import LoadedRecipe, PlannedRun, plan
 
 OutcomeStatus = Literal["complete", "skipped", "failed"]
 
@@ -304,7 +304,7 @@ def token_counter(planned: Sequence[PlannedRun]) -> Counter | None:
     options = {str(name): run.options for run in planned if (name := getattr(run.options, "model", None))}
     if not options:
         return None
-    from adjudge.models.loading import load_tokenizer, locate
+    from adjudge.models.trunk.loading import load_tokenizer, locate
 
     counters = [
         Counter(locate(name).name, load_tokenizer(locate(name)).count, getattr(config, "max_tokens", None))

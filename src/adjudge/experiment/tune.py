@@ -25,12 +25,12 @@ from adjudge.core.protocols import Progress, SilentProgress, replies_of
 from adjudge.core.studies import StudyRecord, TrialRecord, TrialState
 from adjudge.evaluate.metrics import NO_ANSWER, macro_f1
 from adjudge.experiment.execute import Inputs, gold_indices
-from adjudge.experiment.planning import read_inputs
-from adjudge.experiment.recipe import LoadedRecipe, MethodPlan
-from adjudge.experiment.search_space import NOTHING_TO_SEARCH, Choice, Space, search_space, with_values
+from adjudge.foresee.planning import read_inputs
 from adjudge.methods import METHODS, Setting
 from adjudge.methods.logistic import validation_macro_f1
 from adjudge.methods.targets import label_sets
+from adjudge.recipe.recipe import LoadedRecipe, MethodPlan
+from adjudge.recipe.search_space import NOTHING_TO_SEARCH, Choice, Space, search_space, with_values
 
 DATABASE = "study.db"
 # Trials before TPE and the median rule have something to go by.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adjudge.core.registry import Entry, Registry
-from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
+from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 
 METHODS: Registry[Method[Any]] = Registry(
     "method",
@@ -23,9 +23,9 @@ METHODS: Registry[Method[Any]] = Registry(
         "adalora": Entry("adjudge.methods.adalora:METHOD", "low-rank adapters that share out their ranks"),
         "ia3": Entry("adjudge.methods.ia3:METHOD", "learned vectors scale keys, values and MLPs"),
         "bottleneck": Entry("adjudge.methods.bottleneck:METHOD", "small networks behind attention and MLP"),
-        "prompt": Entry("adjudge.methods.prompt:METHOD", "learned embeddings in front of the prompt"),
+        "prompt": Entry("adjudge.methods.prompt_tuning:METHOD", "learned embeddings in front of the prompt"),
         "p_tuning": Entry("adjudge.methods.p_tuning:METHOD", "such embeddings trained through a network"),
-        "prefix": Entry("adjudge.methods.prefix:METHOD", "learned keys and values at every layer"),
+        "prefix": Entry("adjudge.methods.prefix_tuning:METHOD", "learned keys and values at every layer"),
     },
 )
 

@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted, n_train_rows
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.allocation import Budget, RankAllocation
 from adjudge.models.adapters.injected import add_adalora
-from adjudge.models.adapters.targets import Role, linear_layers
-from adjudge.models.loading import Pretrained
-from adjudge.models.seeding import seeded_torch
+from adjudge.models.adapters.target_layers import Role, linear_layers
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.seeding import seeded_torch
 
 
 class AdaloraTraining(AdapterTraining):

@@ -12,8 +12,7 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
-from adjudge.methods.contract import Fitted, MethodConfig, Setting
-from adjudge.methods.neural import (
+from adjudge.methods.fit_network import (
     HeadConfig,
     Pupil,
     assemble,
@@ -22,19 +21,20 @@ from adjudge.methods.neural import (
     further_classifier,
     train_classifiers,
 )
+from adjudge.methods.method import Fitted, MethodConfig, Setting
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.mixture import RouterBalance, routers
+from adjudge.models.adapters.quantization import Quantization
 from adjudge.models.adapters.soft import virtual_ids
-from adjudge.models.dropout import dropout_rates
-from adjudge.models.generation import EXTRA_TOKENS
-from adjudge.models.heads import Head
-from adjudge.models.loading import Pretrained, load_pretrained
-from adjudge.models.neural import Adaptation, Attention, NeuralClassifier
-from adjudge.models.precision import Precision
-from adjudge.models.quantization import Quantization
+from adjudge.models.classifiers.neural import Adaptation, Attention, NeuralClassifier
+from adjudge.models.engine.heads import Head
+from adjudge.models.engine.writer import EXTRA_TOKENS
+from adjudge.models.trunk.dropout import dropout_rates
+from adjudge.models.trunk.loading import Pretrained, load_pretrained
+from adjudge.models.trunk.precision import Precision
 from adjudge.prompts import Prompt, Style
-from adjudge.train.config import TrainingConfig
 from adjudge.train.schedule import Schedule
+from adjudge.train.training_config import TrainingConfig
 
 
 class AdapterTraining(TrainingConfig):

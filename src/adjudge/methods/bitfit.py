@@ -8,10 +8,10 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.biases import train_biases
-from adjudge.models.adapters.targets import Role, linear_layers
-from adjudge.models.loading import Pretrained
+from adjudge.models.adapters.target_layers import Role, linear_layers
+from adjudge.models.trunk.loading import Pretrained
 
 
 class BitfitTraining(AdapterTraining):

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.anatomy import study
 from adjudge.models.adapters.bottleneck import Nonlinearity, add_bottlenecks
-from adjudge.models.loading import Pretrained
-from adjudge.models.seeding import seeded_torch
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.seeding import seeded_torch
 
 
 class BottleneckConfig(AdaptedConfig):

@@ -20,15 +20,15 @@ from safetensors.numpy import load_file, save_file
 from adjudge.core.atomic import atomic_path
 from adjudge.core.hashing import hash_json, hash_rows
 from adjudge.core.types import Split
-from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
+from adjudge.methods.fit_network import assemble, choose_prompt, default_pooling, describe
 from adjudge.methods.logistic import ClassWeight, Rows, choose_c, fit_logistic
-from adjudge.methods.neural import assemble, choose_prompt, default_pooling, describe
+from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
-from adjudge.models.heads import Pooling, ScoreHead, pool
-from adjudge.models.linear import Linear
-from adjudge.models.loading import load_pretrained
-from adjudge.models.neural import NeuralClassifier
-from adjudge.models.precision import Precision
+from adjudge.models.classifiers.linear import Linear
+from adjudge.models.classifiers.neural import NeuralClassifier
+from adjudge.models.engine.heads import Pooling, ScoreHead, pool
+from adjudge.models.trunk.loading import load_pretrained
+from adjudge.models.trunk.precision import Precision
 from adjudge.prompts import Style
 
 F32 = npt.NDArray[np.float32]
@@ -127,4 +127,4 @@ def pooled_states(classifier: NeuralClassifier, pooling: Pooling, texts: Sequenc
     return network.read(encoded, lambda states: pool(states, pooling), width, setting.progress, "states")
 
 
-METHOD = Method("embedding", EmbeddingConfig, fit)
+METHOD = Method("embedding", EmbeddingConfig, fit, deterministic=True)

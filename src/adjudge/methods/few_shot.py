@@ -14,7 +14,7 @@ from pydantic import Field
 from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray, Split
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.methods.scoring import ScoringConfig, fit_scoring
 from adjudge.methods.targets import label_indices
 from adjudge.prompts import Demonstration

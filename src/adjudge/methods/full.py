@@ -8,9 +8,9 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
-from adjudge.models.loading import Pretrained
-from adjudge.train.config import TrainingConfig
+from adjudge.methods.method import Fitted, Method, Setting
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.train.training_config import TrainingConfig
 
 
 class FullTraining(TrainingConfig):

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.anatomy import study
 from adjudge.models.adapters.injected import add_ia3
-from adjudge.models.adapters.targets import linear_layers
-from adjudge.models.loading import Pretrained
+from adjudge.models.adapters.target_layers import linear_layers
+from adjudge.models.trunk.loading import Pretrained
 
 
 class Ia3Training(AdapterTraining):

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
-from adjudge.models.loading import Pretrained
+from adjudge.methods.method import Fitted, Method, Setting
+from adjudge.models.trunk.loading import Pretrained
 
 
 class ProbeTraining(AdapterTraining):

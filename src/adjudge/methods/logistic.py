@@ -17,9 +17,9 @@ from adjudge.core.errors import DataError
 from adjudge.evaluate.metrics import macro_f1
 from adjudge.evaluate.sets import set_macro_f1
 from adjudge.evaluate.thresholds import best_thresholds
-from adjudge.methods.contract import Setting
+from adjudge.methods.method import Setting
 from adjudge.methods.targets import Targets
-from adjudge.models.linear import Linear
+from adjudge.models.classifiers.linear import Linear
 
 ClassWeight = Literal["balanced"] | None
 _MAX_ITERATIONS = 1000

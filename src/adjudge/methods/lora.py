@@ -11,13 +11,13 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.injected import Variant, add_lora
-from adjudge.models.adapters.targets import Role, resolve_targets
-from adjudge.models.loading import Pretrained
-from adjudge.models.seeding import seeded_torch
-from adjudge.models.storage import load_classifier
-from adjudge.train.config import OptimizerConfig
+from adjudge.models.adapters.target_layers import Role, resolve_targets
+from adjudge.models.classifiers.storage import load_classifier
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.seeding import seeded_torch
+from adjudge.train.training_config import OptimizerConfig
 
 
 class LoraOptimizer(OptimizerConfig):

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from adjudge.core.types import Split
-from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
+from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import label_indices, label_sets, smoothed_log_odds, smoothed_log_shares
-from adjudge.models.majority import MajorityClassifier
+from adjudge.models.classifiers.majority import MajorityClassifier
 
 
 class MajorityConfig(MethodConfig):
@@ -39,4 +39,4 @@ def fit(train: Split, validation: Split, config: MajorityConfig, setting: Settin
     )
 
 
-METHOD = Method("majority", MajorityConfig, fit)
+METHOD = Method("majority", MajorityConfig, fit, deterministic=True)

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.models.adapters.injected import add_lora
-from adjudge.models.adapters.targets import Role, resolve_targets
-from adjudge.models.loading import Pretrained
-from adjudge.models.precision import default_device
-from adjudge.models.quantization import quantize_trunk
-from adjudge.models.seeding import seeded_torch
-from adjudge.train.config import OptimizerConfig, OptimizerKind
+from adjudge.models.adapters.quantization import quantize_trunk
+from adjudge.models.adapters.target_layers import Role, resolve_targets
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.precision import default_device
+from adjudge.models.trunk.seeding import seeded_torch
+from adjudge.train.training_config import OptimizerConfig, OptimizerKind
 
 
 class QloraOptimizer(OptimizerConfig):

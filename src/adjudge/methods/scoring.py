@@ -21,8 +21,7 @@ from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Split
 from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.methods.contract import Fitted, MethodConfig, Setting
-from adjudge.methods.neural import (
+from adjudge.methods.fit_network import (
     Normalisation,
     ScoringSpace,
     answer_readout,
@@ -31,11 +30,12 @@ from adjudge.methods.neural import (
     describe,
     label_head,
 )
+from adjudge.methods.method import Fitted, MethodConfig, Setting
 from adjudge.methods.targets import label_indices
 from adjudge.methods.writing import reply_writer
-from adjudge.models.generation import EXTRA_TOKENS
-from adjudge.models.loading import load_pretrained
-from adjudge.models.precision import Precision
+from adjudge.models.engine.writer import EXTRA_TOKENS
+from adjudge.models.trunk.loading import load_pretrained
+from adjudge.models.trunk.precision import Precision
 from adjudge.prompts import Demonstration, Style
 
 Scoring = Literal["raw", "pmi", "batch"]

@@ -13,11 +13,11 @@ from scipy import sparse
 from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray, Split
-from adjudge.methods.contract import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.logistic import Chosen, ClassWeight, Rows, choose_c, fit_logistic
+from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
-from adjudge.models.linear import probabilities
-from adjudge.models.tfidf import Analyzer, Family, Reading, TfidfClassifier, inverse_frequency, weighted
+from adjudge.models.classifiers.linear import probabilities
+from adjudge.models.classifiers.tfidf import Analyzer, Family, Reading, TfidfClassifier, inverse_frequency, weighted
 
 GRID = (0.3, 1.0, 3.0, 10.0)
 UNSPACED_BELOW = 0.09
@@ -189,4 +189,4 @@ def stratified_folds(targets: IntArray, n_folds: int) -> IntArray:
     return fold
 
 
-METHOD: Method[Any] = Method("tfidf", TfidfConfig, fit)
+METHOD: Method[Any] = Method("tfidf", TfidfConfig, fit, deterministic=True)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 
 from adjudge.core.seeds import stream_generator
-from adjudge.methods.contract import Setting
-from adjudge.models.loading import Pretrained
+from adjudge.methods.method import Setting
+from adjudge.models.trunk.loading import Pretrained
 
 Start = Literal["labels", "vocabulary"]
 

@@ -11,16 +11,16 @@ from torch import nn
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Encoded, IntArray
 from adjudge.evaluate.metrics import NO_ANSWER
-from adjudge.methods.contract import Setting
-from adjudge.models.generation import EXTRA_TOKENS, Writer
-from adjudge.models.heads import WritingHead
-from adjudge.models.loading import Pretrained
-from adjudge.models.neural import Adaptation, NeuralClassifier
-from adjudge.models.precision import default_device
-from adjudge.models.readout import Readout
+from adjudge.methods.method import Setting
+from adjudge.models.classifiers.neural import Adaptation, NeuralClassifier
+from adjudge.models.engine.heads import WritingHead
+from adjudge.models.engine.writer import EXTRA_TOKENS, Writer
+from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.precision import default_device
+from adjudge.models.trunk.readout import Readout
 from adjudge.prompts import Prompt, ReplyParser
 from adjudge.prompts.trie import build_trie
-from adjudge.train.config import LossConfig
+from adjudge.train.training_config import LossConfig
 
 
 def reply_writer(readout: Readout, prompt: Prompt, setting: Setting) -> Writer:

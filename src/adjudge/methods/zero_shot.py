@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from adjudge.core.types import Split
-from adjudge.methods.contract import Fitted, Method, Setting
+from adjudge.methods.method import Fitted, Method, Setting
 from adjudge.methods.scoring import ScoringConfig, fit_scoring
 
 

@@ -1,5 +1,5 @@
 """What predicts, saves and loads: baselines, encoders, causal models and the packed engine."""
 
-from adjudge.models.storage import CLASSIFIERS, load_classifier
+from adjudge.models.classifiers.storage import CLASSIFIERS, load_classifier
 
 __all__ = ["CLASSIFIERS", "load_classifier"]

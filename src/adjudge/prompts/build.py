@@ -19,7 +19,7 @@ from adjudge.prompts.demonstrations import (
     written,
 )
 from adjudge.prompts.prompt import Kind, Prompt, cut
-from adjudge.prompts.tokenizer import Tokenizer
+from adjudge.prompts.tokenizer_protocol import Tokenizer
 
 Style = Literal["auto", "chat", "plain", "bare"]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from adjudge.core.errors import ConfigError
 from adjudge.core.hashing import hash_json
 from adjudge.core.types import Encoded
-from adjudge.prompts.tokenizer import Tokenizer
+from adjudge.prompts.tokenizer_protocol import Tokenizer
 
 Kind = Literal["chat", "plain", "bare"]
 

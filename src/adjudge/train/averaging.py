@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 
 
 @dataclass

@@ -18,16 +18,15 @@ from adjudge.core.errors import DataError, WorkError
 from adjudge.core.protocols import Advance, Log, Progress
 from adjudge.core.seeds import stream_generator
 from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.models.heads import WritingHead
-from adjudge.models.lookup import clear_gradients
-from adjudge.models.network import Network
-from adjudge.models.seeding import seeded_torch
+from adjudge.models.engine.heads import WritingHead
+from adjudge.models.engine.network import Network
+from adjudge.models.trunk.lookup import clear_gradients
+from adjudge.models.trunk.seeding import seeded_torch
 from adjudge.train.averaging import WeightAverage, set_weights
 from adjudge.train.batches import Rows, parts
 from adjudge.train.checkpoints import Checkpoints
-from adjudge.train.config import TrainingConfig
-from adjudge.train.lessons import Lesson, mixed_batches
 from adjudge.train.losses import Loss, RowLoss, Score, class_weights
+from adjudge.train.multitask import Lesson, mixed_batches
 from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
 from adjudge.train.recompute import recomputed
 from adjudge.train.schedule import schedule_factor
@@ -35,6 +34,7 @@ from adjudge.train.selection import Selection
 from adjudge.train.set_loss import SetLoss, positive_weights
 from adjudge.train.state import TrainingState
 from adjudge.train.trained import Trained
+from adjudge.train.training_config import TrainingConfig
 
 _LOG_EVERY_STEPS = 10
 # Left out of the steady throughput: the first steps fill caches and choose kernels.

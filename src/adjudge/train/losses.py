@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
 
 from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.train.config import LossConfig
+from adjudge.train.training_config import LossConfig
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.optional import require
-from adjudge.models.network import Network
-from adjudge.train.config import TrainingConfig
+from adjudge.models.engine.network import Network
+from adjudge.train.training_config import TrainingConfig
 
 # bitsandbytes' classes: states in 8 bits by blocks (Dettmers et al. 2022), in memory that may be paged out
 # (Dettmers et al. 2023), or both.

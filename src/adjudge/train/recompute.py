@@ -10,7 +10,7 @@ import torch
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Encoded
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 from adjudge.train.averaging import copy_weights
 
 

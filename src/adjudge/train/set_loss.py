@@ -13,8 +13,8 @@ from torch.nn.functional import logsigmoid
 
 from adjudge.evaluate.sets import set_macro_f1
 from adjudge.evaluate.thresholds import best_thresholds
-from adjudge.train.config import LossConfig
 from adjudge.train.losses import Score
+from adjudge.train.training_config import LossConfig
 
 
 @dataclass(frozen=True)

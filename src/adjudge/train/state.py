@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from adjudge.core.errors import WorkError
-from adjudge.models.network import Network
+from adjudge.models.engine.network import Network
 from adjudge.train.averaging import WeightAverage, set_weights
 from adjudge.train.checkpoints import Snapshot
 from adjudge.train.selection import Selection

@@ -14,8 +14,8 @@ from adjudge.models.adapters.anatomy import study
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.bottleneck import add_bottlenecks
 from adjudge.models.adapters.injected import add_adalora, add_ia3, add_lora
-from adjudge.models.adapters.targets import linear_layers
-from adjudge.models.engine import Engine
+from adjudge.models.adapters.target_layers import linear_layers
+from adjudge.models.engine.engine import Engine
 from tests.models import one_by_one as ref
 from tests.tiny_models import FAMILIES
 

@@ -14,7 +14,7 @@ from transformers import AutoModel
 
 from adjudge.models.adapters.allocation import Budget, RankAllocation
 from adjudge.models.adapters.injected import add_adalora
-from adjudge.models.adapters.targets import linear_layers
+from adjudge.models.adapters.target_layers import linear_layers
 from tests.tiny_models import tiny_model
 
 BUDGET = Budget(start=4, rank=2, total=20, warmup=2, final=6, every=3)

@@ -11,7 +11,7 @@ from transformers import AutoModel
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import load_adapter, save_adapter
 from adjudge.models.adapters.biases import train_biases
-from adjudge.models.adapters.targets import linear_layers
+from adjudge.models.adapters.target_layers import linear_layers
 from tests.tiny_models import tiny_model
 
 IDS = torch.tensor([[30, 41, 52, 63, 74]])

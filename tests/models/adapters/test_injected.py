@@ -14,7 +14,7 @@ from transformers import AutoModel
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import add_lora, load_adapter, resolve_targets, save_adapter
 from adjudge.models.adapters.injected import add_adalora
-from adjudge.models.adapters.targets import linear_layers
+from adjudge.models.adapters.target_layers import linear_layers
 from tests.models import one_by_one as ref
 from tests.models.adapters.test_against_single_rows import FRESH, ia3, lora
 

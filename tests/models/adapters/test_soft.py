@@ -15,9 +15,9 @@ from transformers import AttentionInterface, AutoModel
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import load_adapter, save_adapter
 from adjudge.models.adapters.soft import PromptEncoder, add_prefix, add_prompt, virtual_ids, virtual_tokens
-from adjudge.models.engine import Engine
-from adjudge.models.loading import load_pretrained
-from adjudge.models.neural import build_network
+from adjudge.models.classifiers.neural import build_network
+from adjudge.models.engine.engine import Engine
+from adjudge.models.trunk.loading import load_pretrained
 from tests.models import one_by_one as ref
 from tests.tiny_models import FAMILIES
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.adapters.targets import layer_of, resolve_targets
+from adjudge.models.adapters.target_layers import layer_of, resolve_targets
 
 _TRACE_NAME = "adjudge_trace"
 

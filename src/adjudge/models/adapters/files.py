@@ -14,9 +14,9 @@ from adjudge.core.errors import ConfigError
 from adjudge.models.adapters.biases import load_biases
 from adjudge.models.adapters.bottleneck import load_bottlenecks
 from adjudge.models.adapters.injected import load_injected
+from adjudge.models.adapters.lowrank import unfused
 from adjudge.models.adapters.memory import remembered
 from adjudge.models.adapters.soft import load_soft
-from adjudge.models.lowrank import unfused
 
 # What PEFT's own files put before each name: the adapter's and the task's wrapper around the model.
 _PREFIX = "base_model.model."

@@ -12,7 +12,7 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters.memory import remember
-from adjudge.models.adapters.targets import Targets
+from adjudge.models.adapters.target_layers import Targets
 
 ADAPTER = "default"
 

@@ -1,0 +1,1 @@
+"""Runs made of runs: merged, combined, voting, distilled, exported, adopted from outside."""

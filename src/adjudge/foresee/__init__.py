@@ -1,0 +1,1 @@
+"""What runs will take, without running them."""

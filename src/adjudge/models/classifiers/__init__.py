@@ -1,0 +1,1 @@
+"""Everything that predicts, with its saving and loading."""

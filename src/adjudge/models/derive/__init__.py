@@ -1,0 +1,1 @@
+"""One model made of others: an adapter folded into its weights, adapters combined."""

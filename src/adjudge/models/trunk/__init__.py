@@ -1,0 +1,1 @@
+"""A model without head: found, loaded, cut, and what it computes in."""

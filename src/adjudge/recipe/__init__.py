@@ -1,0 +1,1 @@
+"""What is to be run, in YAML: recipes, search spaces, and the files that a user starts from."""

@@ -1,0 +1,1 @@
+"""Charts and the look of pages and reports, for everything that draws."""
