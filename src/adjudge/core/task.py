@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,19 +135,10 @@ class Data(StrictModel):
 
 
 class LabelInfo(StrictModel):
-    """What a label means, the words that stand for it in a prompt (its verbalizer), and how the data write it."""
+    """What a label means, and the words that stand for it in a prompt (its verbalizer)."""
 
     description: str | None = Field(None, description="one line that explains the label to a model")
     verbalizer: str | None = Field(None, min_length=1, description="answer words; default: the label itself")
-    cell: str | None = Field(
-        None, min_length=1, description="what the data hold for it, such as a class number; default: the label itself"
-    )
-
-    @model_serializer(mode="wrap")
-    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `cell` where it is the label itself: it changes no hash."""
-        options: dict[str, Any] = handler(self)
-        return {name: value for name, value in options.items() if value is not None or name != "cell"}
 
 
 class Task(StrictModel):
@@ -158,6 +150,9 @@ class Task(StrictModel):
     text: str | list[str] = Field("text", description="text column, or several joined by `text_template`")
     text_template: str | None = Field(None, description="e.g. '{title}\\n{body}'; default: columns by line breaks")
     label: str = Field("label", description="label column")
+    label_map: dict[str, str | None] = Field(
+        default_factory=dict, description="what the data writes -> the label that it means; null: no label"
+    )
     id: str | None = Field(None, description="row id column; default: content hash and occurrence number")
     metadata: list[str] = Field(default_factory=list, description="columns kept for slices")
     problem: Problem = Field(SINGLE, description="one label, several (multi_label) or a tree (hierarchical)")
@@ -170,19 +165,49 @@ class Task(StrictModel):
     )
     data: Data | None = Field(None, description="where the rows are")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_with_names(cls, value: Any) -> Any:
+        """``labels: {'1': {name: World}}`` is the label World, which the data write as 1."""
+        labels = value.get("labels") if isinstance(value, dict) else None
+        if not isinstance(labels, dict):
+            return value
+        named = {key: info for key, info in labels.items() if _is_named(info)}
+        if not named:
+            return value
+        renamed = [
+            (info["name"], {option: item for option, item in info.items() if option != "name"})
+            if key in named
+            else (key, info)
+            for key, info in labels.items()
+        ]
+        if len({str(label) for label, _ in renamed}) < len(renamed):
+            raise ValueError("labels: two labels have one name; to join them, say so in `label_map`")
+        names = {str(key): str(info["name"]) for key, info in named.items()}
+        return {**value, "labels": dict(renamed), "label_map": {**names, **(value.get("label_map") or {})}}
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _map_of_texts(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        _refuse_unclear([*value, *(target for target in value.values() if target is not None)])
+        return {str(written): None if target is None else str(target) for written, target in value.items()}
+
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_as_mapping(cls, value: Any) -> Any:
         if isinstance(value, list | dict):
-            unclear = [
-                str(label) for label in value if isinstance(label, bool) or not isinstance(label, str | int | float)
-            ]
-            if unclear:
-                raise ValueError(f"write these labels in quotes, as the data has them: {', '.join(unclear)}")
+            _refuse_unclear(value)
         if isinstance(value, list):
-            return _by_label([(str(label), {}) for label in value])
+            if len(set(map(str, value))) < len(value):
+                raise ValueError("labels must differ from each other")
+            return {str(label): {} for label in value}
         if isinstance(value, dict):
-            return _by_label([_named_label(str(label), info) for label, info in value.items()])
+            return {
+                str(label): {"description": info} if isinstance(info, str) else (info or {})
+                for label, info in value.items()
+            }
         return value
 
     @model_validator(mode="after")
@@ -206,11 +231,6 @@ class Task(StrictModel):
         return found
 
     @property
-    def names_of_cells(self) -> dict[str, str]:
-        """What the data write -> the label that it stands for, where the two differ."""
-        return {info.cell: label for label, info in (self.labels or {}).items() if info.cell is not None}
-
-    @property
     def text_columns(self) -> list[str]:
         """The text columns in order."""
         return [self.text] if isinstance(self.text, str) else list(self.text)
@@ -220,21 +240,14 @@ class Task(StrictModel):
         return hash_json(self.model_dump(mode="json", exclude={"data", "description", "mistake_costs"}))
 
 
-def _named_label(label: str, info: Any) -> tuple[str, Any]:
-    """A label and what is said of it; ``'1': {name: World}`` is the label World, which the data write as 1."""
-    if isinstance(info, str):
-        return label, {"description": info}
-    if not isinstance(info, dict) or "name" not in info:
-        return label, info or {}
-    if "cell" in info or not isinstance(info["name"], str | int | float) or isinstance(info["name"], bool):
-        raise ValueError(f"label {label!r}: `name` is the word that is shown for it, and needs no `cell` beside it")
-    return str(info["name"]), {**{key: item for key, item in info.items() if key != "name"}, "cell": label}
+def _is_named(info: Any) -> bool:
+    return isinstance(info, dict) and isinstance(info.get("name"), str | int | float)
 
 
-def _by_label(labels: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(labels)) < len(labels):
-        raise ValueError("labels must differ from each other")
-    return dict(labels)
+def _refuse_unclear(labels: Iterable[Any]) -> None:
+    unclear = [str(label) for label in labels if isinstance(label, bool) or not isinstance(label, str | int | float)]
+    if unclear:
+        raise ValueError(f"write these labels in quotes, as the data has them: {', '.join(unclear)}")
 
 
 def load_task(path: Path) -> Task:

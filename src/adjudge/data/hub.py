@@ -9,7 +9,7 @@ import polars as pl
 from adjudge.core.errors import DataError, did_you_mean
 from adjudge.core.optional import require
 from adjudge.core.task import Source
-from adjudge.data import columnar
+from adjudge.data.files import columnar
 
 
 def read(source: Source, role: str) -> pl.DataFrame:

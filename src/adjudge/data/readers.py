@@ -16,9 +16,10 @@ import polars as pl
 
 from adjudge.core.errors import AdjudgeWarning, DataError, did_you_mean
 from adjudge.core.task import Source
-from adjudge.data import columnar, delimited, embedded, excel, folders, hub, lines, sql, structured
-from adjudge.data.encodings import Encoding, find_encoding, open_binary
-from adjudge.data.formats import text_format
+from adjudge.data import embedded, hub, sql
+from adjudge.data.files import columnar, delimited, excel, folders, json_rows, lines
+from adjudge.data.files.encodings import Encoding, find_encoding, open_binary
+from adjudge.data.files.formats import text_format
 
 BATCH_ROWS = 50_000
 
@@ -60,8 +61,8 @@ FORMATS: dict[str, _Format] = {
     "tsv": _Format(delimited.read_batches, (".tsv", ".tab"), is_text=True),
     "lines": _Format(lines.read_line_batches, (".txt",), is_text=True),
     "text": _Format(lines.read_text_batches, (), is_text=True),
-    "json": _Format(structured.read_json_batches, (".json",), is_text=True, has_splits=True),
-    "jsonl": _Format(structured.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
+    "json": _Format(json_rows.read_json_batches, (".json",), is_text=True, has_splits=True),
+    "jsonl": _Format(json_rows.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
     "parquet": _Format(columnar.read_parquet_batches, (".parquet", ".pq"), is_text=False),
     "arrow": _Format(columnar.read_arrow_batches, (".arrow", ".feather", ".ipc"), is_text=False),
     "excel": _Format(excel.read_excel_batches, (".xlsx", ".xlsm", ".xls", ".ods"), is_text=False),

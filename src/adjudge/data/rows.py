@@ -12,7 +12,7 @@ from adjudge.core.errors import DataError, nearest
 from adjudge.core.hashing import hash_text
 from adjudge.core.task import Task
 from adjudge.core.types import Split
-from adjudge.data.headers import looks_like_data
+from adjudge.data.files.headers import looks_like_data
 
 SHOWN = 10
 LOOK_ROWS = 1_000
@@ -71,19 +71,18 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
 def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
     """The label column, each cell in the form that equal answers share; of a multi-label task lists too.
 
-    Where the task has a name for what the data write, that name is the label.
+    What the data write is replaced by the label that it means, where `Task.label_map` says so.
 
     Raises:
         DataError: there is no such column, or it holds lists of what they cannot hold.
     """
     problem = task.problem
     found = _canonical(task, frame, source)
-    names = task.names_of_cells
-    if not names:
-        return found
-    if not problem.multi:
-        return [names.get(cell, cell) if cell is not None else None for cell in found]
-    return [cell and problem.join({names.get(label, label) for label in problem.split(cell)}) for cell in found]
+    names = task.label_map
+    if not names or not problem.multi:
+        return [cell if cell is None else names.get(cell, cell) for cell in found]
+    mapped = [None if cell is None else [names.get(label, label) for label in problem.split(cell)] for cell in found]
+    return [None if row is None else problem.join({label for label in row if label}) for row in mapped]
 
 
 def _canonical(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:

@@ -11,10 +11,10 @@ import polars as pl
 
 from adjudge.core.errors import AdjudgeWarning, DataError
 from adjudge.core.task import Source
-from adjudge.data.encodings import Encoding, open_text
-from adjudge.data.layout import Layout, find_layout
-from adjudge.data.records import read_records
-from adjudge.data.survey import fit_row, record_damage
+from adjudge.data.files.encodings import Encoding, open_text
+from adjudge.data.files.layout import Layout, find_layout
+from adjudge.data.files.records import read_records
+from adjudge.data.files.survey import fit_row, record_damage
 
 ADVICE = "put cells that hold the delimiter or a line break in double quotes, and double the quotes inside them"
 

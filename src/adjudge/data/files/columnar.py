@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.features import class_names, with_names
+from adjudge.data.files.features import class_names, with_names
 
 _SIMPLE = (
     pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adjudge.core.errors import DataError, did_you_mean
-from adjudge.data.headers import is_known, numbered_names
+from adjudge.data.files.headers import is_known, numbered_names
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation",

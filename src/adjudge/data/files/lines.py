@@ -10,12 +10,12 @@ import polars as pl
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.bad_rows import BadRows, damage
-from adjudge.data.delimited import frame_of
-from adjudge.data.encodings import Encoding, find_encoding, open_text
-from adjudge.data.forms import line_form
-from adjudge.data.layout import ANY_LINE_END, LINE_FEED
-from adjudge.data.records import without_end
+from adjudge.data.files.bad_rows import BadRows, damage
+from adjudge.data.files.delimited import frame_of
+from adjudge.data.files.encodings import Encoding, find_encoding, open_text
+from adjudge.data.files.forms import line_form
+from adjudge.data.files.layout import ANY_LINE_END, LINE_FEED
+from adjudge.data.files.records import without_end
 
 SAMPLE_LINES = 2_000
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from adjudge.data.bad_rows import BadRows, damage
-from adjudge.data.records import QUOTE, Dialect, Record, read_records
+from adjudge.data.files.bad_rows import BadRows, damage
+from adjudge.data.files.records import QUOTE, Dialect, Record, read_records
 
 _LOOK_ROWS = 5_000
 _MOST_VALUES = 200

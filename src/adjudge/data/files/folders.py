@@ -9,8 +9,8 @@ import polars as pl
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.bad_rows import BadRows
-from adjudge.data.encodings import find_encoding, open_text
+from adjudge.data.files.bad_rows import BadRows
+from adjudge.data.files.encodings import find_encoding, open_text
 
 SUFFIXES = (".txt", ".text", "")
 _SHOWN = 5

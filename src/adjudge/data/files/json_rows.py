@@ -13,9 +13,9 @@ import polars as pl
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.bad_rows import BadRows, damage
-from adjudge.data.encodings import Encoding, open_text
-from adjudge.data.json_shapes import as_records, kind, rows_of
+from adjudge.data.files.bad_rows import BadRows, damage
+from adjudge.data.files.encodings import Encoding, open_text
+from adjudge.data.files.json_shapes import as_records, kind, rows_of
 
 ADVICE = 'every row must be one object, {"column": value}'
 MOST_LEVELS = 64
@@ -77,7 +77,7 @@ def json_format(lines: Sequence[str], suffix: str | None) -> str | None:
 def read_json_batches(
     path: Path, source: Source, encoding: Encoding, batch_rows: int, role: str | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a JSON file, in any shape of `adjudge.data.json_shapes`, or of values one after another.
+    """The rows of a JSON file, in any shape of `adjudge.data.files.json_shapes`, or of values one after another.
 
     Where the file is an object of splits, ``role`` is the one that is wanted if the source names none.
 

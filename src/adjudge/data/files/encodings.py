@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adjudge.core.errors import DataError
-from adjudge.data.codepages import guess_encoding
+from adjudge.data.files.codepages import guess_encoding
 
 CHUNK_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 17

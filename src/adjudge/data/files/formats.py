@@ -7,12 +7,12 @@ from pathlib import Path
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.encodings import Encoding
-from adjudge.data.forms import line_form
-from adjudge.data.headers import is_known
-from adjudge.data.layout import DELIMITERS, fit
-from adjudge.data.lines import first_lines
-from adjudge.data.structured import json_format
+from adjudge.data.files.encodings import Encoding
+from adjudge.data.files.forms import line_form
+from adjudge.data.files.headers import is_known
+from adjudge.data.files.json_rows import json_format
+from adjudge.data.files.layout import DELIMITERS, fit
+from adjudge.data.files.lines import first_lines
 
 _MOST_LINES = 2
 

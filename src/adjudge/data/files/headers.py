@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from adjudge.core.errors import DataError
-from adjudge.data.survey import is_number
+from adjudge.data.files.survey import is_number
 
 TEXT_NAMES = ("text", "review", "body", "content", "message", "comment", "tweet", "sentence", "question", "title")
 LABEL_NAMES = ("label", "class", "category", "sentiment", "target", "rating", "stars", "intent", "topic", "emotion")

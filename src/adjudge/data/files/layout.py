@@ -11,11 +11,11 @@ from typing import Any
 
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
-from adjudge.data.bad_rows import BadRows
-from adjudge.data.encodings import Encoding, open_text
-from adjudge.data.headers import column_names, is_known, looks_like_data, numbered_names
-from adjudge.data.records import QUOTE, Dialect, Record, read_records, without_end
-from adjudge.data.survey import Survey, fit_row, survey
+from adjudge.data.files.bad_rows import BadRows
+from adjudge.data.files.encodings import Encoding, open_text
+from adjudge.data.files.headers import column_names, is_known, looks_like_data, numbered_names
+from adjudge.data.files.records import QUOTE, Dialect, Record, read_records, without_end
+from adjudge.data.files.survey import Survey, fit_row, survey
 
 DELIMITERS = (",", "\t", ";", "|")
 ANY_LINE_END, LINE_FEED = "", "\n"
@@ -36,7 +36,7 @@ class Layout:
         names: the columns.
         header: whether the first record holds their names.
         first_line: the line of the first record.
-        line_end: what ends a line, for `adjudge.data.encodings.open_text`.
+        line_end: what ends a line, for `adjudge.data.files.encodings.open_text`.
         lenient: whether damaged characters have to be looked for.
         bad: the rows that do not fit.
         notes: what is not as usual, a sentence each.

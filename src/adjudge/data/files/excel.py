@@ -15,8 +15,8 @@ import polars as pl
 from adjudge.core.errors import AdjudgeWarning, DataError, did_you_mean
 from adjudge.core.optional import require
 from adjudge.core.task import Source
-from adjudge.data.headers import column_names, numbered_names
-from adjudge.data.layout import title_records
+from adjudge.data.files.headers import column_names, numbered_names
+from adjudge.data.files.layout import title_records
 
 _LOOK_ROWS = 200
 _ATTRIBUTE = r"\b{name}=\"([^\"]*)\""
