@@ -8,7 +8,8 @@ from adjudge.core.errors import ConfigError
 from adjudge.core.registry import Entry, Registry
 from adjudge.methods.method import Method, MethodConfig
 from adjudge.recipe import recipe
-from adjudge.recipe.recipe import load_recipe, model_name, plan, source_name
+from adjudge.recipe.recipe import load_recipe, model_name, plan
+from adjudge.recipe.sources import source_name
 
 
 class ModelConfig(MethodConfig):

@@ -133,6 +133,20 @@ class Data(StrictModel):
     )
     accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources that are given, by their role."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: source for role, source in roles.items() if source is not None}
+
+    def allowing_bad_rows(self, most: int) -> Data:
+        """The same data, of each file of which this many bad rows may be left out; with 0 what the sources say."""
+        if not most:
+            return self
+        return self.model_copy(
+            update={role: source.model_copy(update={"skip_bad_rows": most}) for role, source in self.sources.items()}
+        )
+
 
 class LabelInfo(StrictModel):
     """What a label means, and the words that stand for it in a prompt (its verbalizer)."""

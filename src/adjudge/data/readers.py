@@ -180,8 +180,18 @@ def open_source(source: Source, base: Path | None = None) -> OpenedSource:
             stacklevel=4,
         )
     if source.format is None:
-        name = text_format(path, source, encoding, _format_by_suffix(path), FORMATS)
+        name = text_format(path, source, encoding, format_by_name(path), FORMATS)
     return OpenedSource(path, source, name, encoding)
+
+
+def local_files(source: Source, base: Path | None) -> list[Path]:
+    """The files on this machine that a source is read from, those that are there."""
+    if "://" in source.path:
+        return []
+    paths = [Path(path).expanduser() for path in (source.path, source.label_file) if path is not None]
+    places = [path if base is None else base / path for path in paths]
+    return [file for place in places for file in (folders.text_files(place) if place.is_dir() else [place])
+            if file.is_file()]  # fmt: skip
 
 
 def renamed(frame: pl.DataFrame, source: Source, name: str) -> pl.DataFrame:
@@ -219,7 +229,7 @@ def resolve(path: str, base: Path | None) -> Path:
 
 
 def _files_in(folder: Path) -> str:
-    inside = sorted(item.name for item in folder.iterdir() if _format_by_suffix(item))
+    inside = sorted(item.name for item in folder.iterdir() if format_by_name(item))
     return f" (for example {', '.join(inside[:5])})" if inside else ""
 
 
@@ -231,15 +241,25 @@ def _format_of(path: Path, source: Source) -> str:
     if packed is not None:
         raise DataError(f"{path.name}: is packed with {packed}; unpack it (gzip is read as it is)")
     by_content = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
-    by_name = _format_by_suffix(path)
+    by_name = format_by_name(path)
     if by_content == "excel" and by_name != "excel" and _is_archive(path):
         raise DataError(f"{path.name}: is a ZIP archive; unpack it (gzip is read as it is)")
     return by_content or by_name or "csv"
 
 
-def _format_by_suffix(path: Path) -> str | None:
+def format_by_name(path: Path) -> str | None:
+    """The format that a file's name says, or None."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     return next((name for name, form in FORMATS.items() if suffixes and suffixes[-1] in form.suffixes), None)
+
+
+def is_text_file(path: Path, source: Source) -> bool:
+    """Whether a file is read as text: by what the source says, else by its first bytes and its name.
+
+    Raises:
+        DataError: a packed file.
+    """
+    return FORMATS[source.format or _format_of(path, source)].is_text
 
 
 def _is_archive(path: Path) -> bool:

@@ -16,7 +16,7 @@ from adjudge.data.splits import load_splits, split_hash, validate_labels
 from adjudge.derive.derived_run import SPLITS, Ground, Making, make_run, refuse_existing
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.exchange.imported import Imported, import_folder
-from adjudge.recipe.recipe import source_name
+from adjudge.recipe.sources import named_data
 
 SEQUENCE, ADAPTER = "imported-model", "imported-adapter"
 
@@ -75,10 +75,7 @@ def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Groun
     if not len(splits.get("validation", ())) or task.data is None:
         raise DataError(f"{task.name}: there are no validation rows, on which the temperature is fitted")
     measured: dict[EvaluatedSplit, Split] = {name: splits[name] for name in SPLITS if name in splits}
-    data: dict[str, Any] = task.data.model_dump(mode="json")
-    for role in ("train", "validation", "test"):
-        if data[role] is not None:
-            data[role]["path"] = source_name(data[role]["path"])
+    data = named_data(task.data)
     described = {
         name: {"rows": len(split), "hash": split_hash(split), "source": split.source} for name, split in splits.items()
     }

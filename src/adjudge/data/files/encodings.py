@@ -143,8 +143,8 @@ def _strict_encoding(path: Path, name: str, *, known: bool) -> Encoding:
         return Encoding(name)
     if known:
         raise DataError(
-            f"{_bad(path, bad)} is not valid {name}, which its byte-order mark or `encoding` says it is; "
-            "correct the file or the encoding"
+            f"{_bad(path, bad)} is not valid {name}, as which it is read (by its byte-order mark or `encoding`); "
+            "correct it, or name the encoding that it is in"
         )
     guess = guess_encoding(_sample(path, bad.offset))
     if guess is not None and _first_bad_byte(path, guess) is None:

@@ -35,7 +35,7 @@ def text_format(path: Path, source: Source, encoding: Encoding, suffix: str | No
         return "text"
     if found := json_format(lines[:_MOST_LINES], suffix):
         return found
-    if suffix == "lines" and not _is_table(lines, source):
+    if suffix == "lines" and not is_table(lines, source):
         return "lines"
     if suffix is not None:
         return "csv" if suffix == "lines" else suffix
@@ -49,7 +49,7 @@ def text_format(path: Path, source: Source, encoding: Encoding, suffix: str | No
     )
 
 
-def _is_table(lines: Sequence[str], source: Source) -> bool:
+def is_table(lines: Sequence[str], source: Source) -> bool:
     """Whether the lines of a ``.txt`` file are a table: equally many tabs, or a header with a usual name."""
     if source.delimiter is not None or not lines:
         return False

@@ -24,7 +24,10 @@ def column_names(header: Sequence[str], file: str) -> list[str]:
     names = [name.strip("\ufeff \t\r\n") or f"column_{i}" for i, name in enumerate(header, 1)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DataError(f"{file}: the header repeats {', '.join(map(repr, repeated))}; make the names differ")
+        raise DataError(
+            f"{file}: the header repeats {', '.join(map(repr, repeated))}; make the names differ, or say that there "
+            "is none (`header: false`)"
+        )
     return names
 
 

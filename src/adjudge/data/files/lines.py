@@ -18,6 +18,7 @@ from adjudge.data.files.layout import ANY_LINE_END, LINE_FEED
 from adjudge.data.files.records import without_end
 
 SAMPLE_LINES = 2_000
+LABEL_DELIMITER = ";"
 
 
 def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
@@ -33,9 +34,8 @@ def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows
     Warns:
         AdjudgeWarning: rows are left out.
     """
-    delimiter = source.delimiter or ";"
-    pattern = re.compile(source.pattern or f"(?P<text>.*){re.escape(delimiter)}(?P<label>.*)")
-    expected = f"lines `{source.pattern or f'text{delimiter}label'}`"
+    pattern = pattern_of(source)
+    expected = f"lines `{source.pattern or f'text{source.delimiter or LABEL_DELIMITER}label'}`"
     bad = BadRows(path.name, source.skip_bad_rows)
     empty = True
     for number, line in _numbered(path, source, encoding):
@@ -60,6 +60,12 @@ def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows
             batch = []
     if batch:
         yield frame_of(names, batch)
+
+
+def pattern_of(source: Source) -> re.Pattern[str]:
+    """What a whole line matches, its columns as named groups: the source's pattern, or text, delimiter and label."""
+    delimiter = re.escape(source.delimiter or LABEL_DELIMITER)
+    return re.compile(source.pattern or f"(?P<text>.*){delimiter}(?P<label>.*)")
 
 
 def _problem(line: str, pattern: re.Pattern[str], encoding: Encoding) -> str:
