@@ -123,7 +123,7 @@ def _standard_input(path: Path) -> Path:
 
 
 def _stream_options(path: Path) -> dict[str, Any]:
-    """How a stream is read where nothing is said: UTF-8 unless its mark says otherwise; objects, else a text a line."""
+    """How a stream is read where nothing is said: UTF-8 unless its mark says otherwise; objects, or a text a line."""
     with path.open("rb") as stream:
         start = stream.readline()
     marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

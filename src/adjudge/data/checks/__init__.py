@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from adjudge.data.checks import labels, near, repeats, sampled, texts
+from adjudge.data.checks import labels, line_breaks, near, repeats, sampled, texts
 from adjudge.data.checks.contract import Check
 
-CHECKS: tuple[Check, ...] = (*texts.CHECKS, *labels.CHECKS, *repeats.CHECKS, *near.CHECKS, *sampled.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *texts.CHECKS,
+    *line_breaks.CHECKS,
+    *labels.CHECKS,
+    *repeats.CHECKS,
+    *near.CHECKS,
+    *sampled.CHECKS,
+)
 """Every check, in the order in which they run: quick ones first."""

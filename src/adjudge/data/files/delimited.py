@@ -37,7 +37,7 @@ def read_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int
     if not layout.names:
         raise DataError(f"{path.name}: the file is empty; expected a header and rows")
     for note in layout.notes:
-        warnings.warn(note, AdjudgeWarning, stacklevel=2)
+        warnings.warn(f"{path.name}: {note.finding}; {note.remedy}", AdjudgeWarning, stacklevel=2)
     columns = ", ".join(layout.names[:8]) + (", …" if len(layout.names) > 8 else "")
     layout.bad.conclude(ADVICE, f"{len(layout.names)} cells ({columns})")
     empty = True

@@ -15,7 +15,7 @@ from adjudge.core.errors import DataError
 from adjudge.core.task import Source
 from adjudge.data.files.bad_rows import BadRows, damage
 from adjudge.data.files.encodings import Encoding, open_text
-from adjudge.data.files.json_shapes import as_records, kind, rows_of
+from adjudge.data.files.json_shapes import as_records, kind, rows_of, splits_of
 
 ADVICE = 'every row must be one object, {"column": value}'
 MOST_LEVELS = 64
@@ -117,6 +117,17 @@ def read_json_batches(
         yield _frame(rows[start : start + batch_rows], seen)
 
 
+def split_names(path: Path, encoding: Encoding) -> list[str]:
+    """The names of the splits that a JSON file holds; none where it is no object of splits, or cannot be read."""
+    with open_text(path, encoding) as stream:
+        text = stream.read().strip(_BLANK)
+    try:
+        value = parse(text)
+    except ValueError:
+        return []
+    return list(splits_of(value)) if isinstance(value, dict) else []
+
+
 def _values(text: str) -> list[Any]:
     """The JSON values of a text, one after another; mostly there is one."""
     values: list[Any] = []
@@ -193,7 +204,8 @@ def read_jsonl_batches(path: Path, source: Source, encoding: Encoding, batch_row
 
 
 def _lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, Any, str]]:
-    """Line numbers with the line's object, and what is wrong with it."""
+    """Line numbers with the line's object, and what is wrong with it; lines are of one kind, that of the first."""
+    like: Any = None
     with open_text(path, encoding) as stream:
         for number, line in enumerate(stream, 1):
             text = line.strip(_BLANK)
@@ -204,13 +216,21 @@ def _lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, Any, str]]:
                 yield number, None, damaged
                 continue
             try:
-                (record,) = as_records([parse(text)])
+                value = parse(text)
             except json.JSONDecodeError as error:
                 yield number, None, f"{error.msg} at column {error.colno}"
+                continue
             except ValueError as error:
                 yield number, None, str(error)
-            else:
-                yield number, record, row_problem(record, "\\u" in text)
+                continue
+            like = value if like is None and isinstance(value, dict | list | str) else like
+            record = as_records([value])[0] if _alike(value, like) else value
+            yield number, record, row_problem(record, "\\u" in text)
+
+
+def _alike(value: Any, like: Any) -> bool:
+    """Whether a line is a row as another is: an object, a list of as many cells, or a text."""
+    return type(value) is type(like) and (not isinstance(value, list) or len(value) == len(like))
 
 
 @dataclass

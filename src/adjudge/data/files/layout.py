@@ -28,6 +28,19 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something unusual about a file.
+
+    Attributes:
+        finding: what it is.
+        remedy: what to write in a source, to confirm it or to have it otherwise.
+    """
+
+    finding: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """How a file is read, and what was found about it.
 
@@ -39,7 +52,7 @@ class Layout:
         line_end: what ends a line, for `adjudge.data.files.encodings.open_text`.
         lenient: whether damaged characters have to be looked for.
         bad: the rows that do not fit.
-        notes: what is not as usual, a sentence each.
+        notes: what is not as usual.
         options: options of a source that say the same, so that nothing is left to find.
     """
 
@@ -50,7 +63,7 @@ class Layout:
     line_end: str
     lenient: bool
     bad: BadRows
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     options: dict[str, Any]
 
 
@@ -84,7 +97,7 @@ def find_layout(path: Path, source: Source, encoding: Encoding) -> Layout:
     begin, told = _separator_line(sample)
     delimiter = source.delimiter or told or find_delimiter(sample[begin:], source, path)
     dialect = Dialect(delimiter, source.quoting != "none", source.escape, source.comment)
-    notes: list[str] = []
+    notes: list[Note] = []
     options: dict[str, Any] = {}
     if source.header is True:
         title = _title_lines(sample[begin:], dialect)
@@ -92,8 +105,10 @@ def find_layout(path: Path, source: Source, encoding: Encoding) -> Layout:
             begin += title
             options["header"] = begin + 1
             notes.append(
-                f"line {begin + 1} is taken as the header, and what is above it as a title; write "
-                f"`header: {begin + 1}` to confirm it (`header: 1`: the first line is the header)"
+                Note(
+                    f"line {begin + 1} is taken as the header, and what is above it as a title",
+                    f"write `header: {begin + 1}` to confirm it (`header: 1`: the first line is the header)",
+                )
             )
     elif source.header is not False:
         begin = source.header - 1
@@ -110,7 +125,7 @@ def find_layout(path: Path, source: Source, encoding: Encoding) -> Layout:
         line_end=line_end,
         lenient=encoding.lenient,
         bad=found.broken if found.numbered else found.bad,
-        notes=tuple(f"{path.name}: {note}" for note in notes),
+        notes=tuple(notes),
         options=options,
     )
 
@@ -220,28 +235,30 @@ def _wrapped(sample: Sequence[str], dialect: Dialect, has_header: bool) -> bool:
     return any(wrapped) if has_header else all(wrapped)
 
 
-def _notes(found: Survey, source: Source, options: dict[str, Any]) -> list[str]:
+def _notes(found: Survey, source: Source, options: dict[str, Any]) -> list[Note]:
     """What was found about quotes, and in ``options`` what says the same."""
     notes = []
     if not found.dialect.quoting and source.quoting is None:
         options["quoting"] = "none"
-        notes.append(
-            f"double quotes are read as characters: so the lines have {found.width} cells each, and otherwise quotes "
-            "would join lines or break rows; write `quoting: none` to confirm it (`quoting: standard`: quotes hold "
-            "cells together)"
+        finding = (
+            f"double quotes are read as characters: so lines have {found.width} cells each, while quotes that hold "
+            "cells together would join lines or break rows"
         )
+        notes.append(Note(finding, "write `quoting: none` to confirm it, or `quoting: standard`"))
     if found.dialect.escape is not None and source.escape is None:
         options["escape"] = found.dialect.escape
-        notes.append(r"a backslash keeps a quote inside its cell here; write `escape: \` to confirm it")
+        notes.append(Note("a backslash keeps a quote inside its cell", r"write `escape: \` to confirm it"))
     suspects = found.suspects
     if suspects and source.quoting is None:
         lines = ", ".join(f"{record.first}–{record.last}" for record in suspects[:_SHOWN])
         more = ", …" if len(suspects) > _SHOWN else ""
         cells = "1 cell spans" if len(suspects) == 1 else f"{len(suspects)} cells span"
-        notes.append(
-            f"{cells} lines that could be rows of their own: lines {lines}{more}; if quotes are stray there, correct "
-            "them or write `quoting: none`; `quoting: standard` confirms that they hold cells together"
+        finding = f"{cells} lines that could be rows of their own: lines {lines}{more}"
+        remedy = (
+            "if quotes are stray there, correct them or write `quoting: none`; `quoting: standard` confirms that they "
+            "hold cells together"
         )
+        notes.append(Note(finding, remedy))
     return notes
 
 

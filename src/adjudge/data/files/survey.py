@@ -38,7 +38,7 @@ class _Values:
         """Whether a cell belongs here; None where this column's cells say nothing about it."""
         cell = cell.strip(QUOTE) or cell
         if not self.rows:
-            return None
+            return None if cell.strip() == cell != "" else False
         if (self.filled and not cell) or (self.tight and cell != cell.strip()):
             return False
         if self.numeric:
