@@ -331,7 +331,7 @@ def test_predict_refuses_bytes_that_are_no_utf8(
     stdin(monkeypatch, b"fine\ncaf\xe9\n")
     answer = adjudge("predict", finished.tfidf, "-", "-o", "out.csv")
     assert answer.status == 2
-    assert "standard input, line 2: not UTF-8 at byte 8 (0xe9)" in answer.err
+    assert "standard input: byte 0xE9 at offset 8 (line 2) is not valid utf-8" in answer.err
     assert contents(here) == {}
 
 

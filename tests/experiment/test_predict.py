@@ -196,7 +196,7 @@ def test_parts_of_another_prediction_are_not_mixed_in(tfidf_run, tmp_path, revie
         raise MemoryError
 
     with monkeypatch.context() as patched, pytest.raises(MemoryError):
-        patched.setattr(predict, "_join", die)
+        patched.setattr(predict, "write_output", die)
         predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv")
     reviews(20, seed=9).write_csv(tmp_path / "new.csv")
     with pytest.raises(UsageError, match="parts of another prediction"):
@@ -208,13 +208,13 @@ def test_parts_of_another_prediction_are_not_mixed_in(tfidf_run, tmp_path, revie
 
 def test_a_part_that_lost_rows_is_noticed(tfidf_run, tmp_path, reviews, monkeypatch):
     reviews(20).write_csv(tmp_path / "new.csv")
-    real = predict._join
+    real = predict.write_output
 
     def lossy(parts, *rest):
         pl.read_parquet(parts[0]).head(3).write_parquet(parts[0])
         return real(parts, *rest)
 
-    monkeypatch.setattr(predict, "_join", lossy)
+    monkeypatch.setattr(predict, "write_output", lossy)
     with pytest.raises(WorkError, match="20 rows went in and 13 came out"):
         predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv", PredictOptions(batch_rows=10))
     assert not (tmp_path / "out.csv").exists()

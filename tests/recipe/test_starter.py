@@ -4,8 +4,9 @@ import pytest
 from adjudge.core.errors import DataError, UsageError
 from adjudge.core.task import load_task
 from adjudge.experiment.runner import run_recipe
+from adjudge.recipe.minutes import estimate_minutes, guess_tokens, matrix_speed
 from adjudge.recipe.recipe import load_recipe
-from adjudge.recipe.starter import estimate_minutes, guess_tokens, matrix_speed, write_starter
+from adjudge.recipe.starter import write_starter
 
 BASELINES = "methods=[{kind: majority}, {kind: tfidf}]"
 

@@ -135,6 +135,10 @@ def _status(words: list[str]) -> int:
         return _system_error(error)
     except Exception as error:  # noqa: BLE001 - the last resort of a command line
         return _unexpected(error)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how a library written in Rust says that it has failed
+            raise
+        return _unexpected(error)
 
 
 def _refuse_unreadable(words: list[str]) -> None:
@@ -181,7 +185,7 @@ def _system_error(error: OSError) -> int:
     return 1
 
 
-def _unexpected(error: Exception) -> int:
+def _unexpected(error: BaseException) -> int:
     """A usage error of the command-line library, or a bug."""
     message = getattr(error, "format_message", None)
     if callable(message):

@@ -9,6 +9,7 @@ import typer
 
 from adjudge.cli.shared.findings_table import show_report
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.reading import DELIMITER, FORMAT, NO_HEADER, SETTINGS, SKIP_BAD_ROWS, source_options
 from adjudge.cli.shared.screen import print_json
 from adjudge.core.errors import UsageError
 
@@ -21,6 +22,7 @@ EPILOG = """\
   adjudge check tasks/reviews.yaml
   adjudge check tasks/reviews.yaml --model smollm2-135m --max-tokens 512
   adjudge check --train a.csv --validation b.csv --test c.csv --text review --label rating --json
+  adjudge check --train a.tsv --no-header --text column_2 --label column_1 --source quoting=none
 
 Exit status: 0 without errors, 1 with errors, 2 for input that cannot be read."""
 
@@ -38,6 +40,11 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
         int | None, typer.Option(min=1, help="Longest text in tokens, for the share that gets truncated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON, on standard output.")] = False,
+    form: Annotated[str | None, FORMAT] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    no_header: Annotated[bool, NO_HEADER] = False,
+    skip_bad_rows: Annotated[int, SKIP_BAD_ROWS] = 0,
+    settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> int:
     """Check the data: duplicates, leaks between splits, contradictions, wrong labels, lengths and more.
 
@@ -48,11 +55,13 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
     from adjudge.data.gate import check as run_gate
     from adjudge.data.splits import label_set, load_splits
 
-    chosen = _task(task, train=train, validation=validation, test=test, text=text, label=label)
+    reading = source_options(form, delimiter, no_header, 0, settings)
+    files = {"train": train, "validation": validation, "test": test}
+    chosen = _task_file(task, files, text, label, reading) if task else _task_of_files(files, text, label, reading)
     base = data if data is not None else task.parent if task is not None else None
     with progress() as shown:
-        assert chosen.data is not None  # noqa: S101 - `_task` refuses a task without data
-        splits = load_splits(chosen, chosen.data, base=base)
+        assert chosen.data is not None  # noqa: S101 - a task without data has been refused
+        splits = load_splits(chosen, chosen.data.allowing_bad_rows(skip_bad_rows), base=base)
         report = run_gate(
             splits,
             labels=label_set(chosen, splits["train"]) if chosen.labels else None,
@@ -68,49 +77,45 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
     return 1 if report.errors(accepted) else 0
 
 
-def _task(
-    task: Path | None,
-    *,
-    train: str | None,
-    validation: str | None,
-    test: str | None,
-    text: list[str] | None,
-    label: str | None,
+def _task_file(
+    task: Path, files: dict[str, str | None], text: list[str] | None, label: str | None, reading: dict[str, Any]
 ) -> Task:
-    """The task of the file, or one made from the options."""
-    from adjudge.core.config import validate
-    from adjudge.core.task import Task, load_task
+    """The task of a file, beside which nothing is said that the file says."""
+    from adjudge.core.task import load_task
 
-    if task is not None:
-        given = {"--train": train, "--validation": validation, "--test": test, "--text": text, "--label": label}
-        if surplus := [name for name, value in given.items() if value]:
-            raise UsageError(f"{task}: {', '.join(surplus)} cannot be given beside a task file, which says the same")
-        if task.suffix.lower() not in {".yaml", ".yml"} and task.is_file():
-            raise UsageError(
-                f"{task}: is no task file (*.yaml); check data straight with: adjudge check --train {task} "
-                f"--text COLUMN --label COLUMN, or write a task for it with: adjudge init {task}"
-            )
-        loaded = load_task(task)
-        if loaded.data is None:
-            raise UsageError(f"{task}: data: missing; a check needs to know where the rows are")
-        return loaded
-    if train is None:
+    given: dict[str, Any] = {f"--{role}": file for role, file in files.items()}
+    given |= {"--text": text, "--label": label, "how a file is read": reading}
+    if surplus := [name for name, value in given.items() if value]:
+        raise UsageError(f"{task}: {', '.join(surplus)} cannot be given beside a task file, which says the same")
+    if task.suffix.lower() not in {".yaml", ".yml"} and task.is_file():
+        raise UsageError(
+            f"{task}: is no task file (*.yaml); check data straight with: adjudge check --train {task} "
+            f"--text COLUMN --label COLUMN, or write a task for it with: adjudge init {task}"
+        )
+    loaded = load_task(task)
+    if loaded.data is None:
+        raise UsageError(f"{task}: data: missing; a check needs to know where the rows are")
+    return loaded
+
+
+def _task_of_files(
+    files: dict[str, str | None], text: list[str] | None, label: str | None, reading: dict[str, Any]
+) -> Task:
+    """A task made from the options."""
+    from adjudge.core.config import validate
+    from adjudge.core.task import Task
+
+    if files["train"] is None:
         raise UsageError("nothing to check: name a task file, or give --train FILE (see adjudge check --help)")
-    sources = {"train": train, "validation": validation, "test": test}
+    sources = {role: {"path": file, **reading} for role, file in files.items() if file is not None}
     columns = text or ["text"]
-    return validate(
-        Task,
-        {
-            "name": "check",
-            "text": columns[0] if len(columns) == 1 else columns,
-            "label": label or "label",
-            "data": {
-                **{name: path for name, path in sources.items() if path is not None},
-                "split": {"validation": 0, "test": 0},
-            },
-        },
-        "the options",
-    )
+    task = {
+        "name": "check",
+        "text": columns[0] if len(columns) == 1 else columns,
+        "label": label or "label",
+        "data": {**sources, "split": {"validation": 0, "test": 0}},
+    }
+    return validate(Task, task, "the options")
 
 
 def _options(model: str | None, max_tokens: int | None, seed: int) -> dict[str, Any]:

@@ -11,6 +11,15 @@ from rich.markup import escape
 from adjudge.cli.shared.derived_table import show_derived
 from adjudge.cli.shared.folders import one_run, output_folder
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.reading import (
+    DELIMITER,
+    FORMAT,
+    NO_HEADER,
+    SETTINGS,
+    SKIP_BAD_ROWS,
+    source_of,
+    source_options,
+)
 from adjudge.cli.shared.screen import duration, print_table, results, size
 
 EPILOG = """\
@@ -24,7 +33,7 @@ Rows that have a label of the task learn from it too. Texts of the run's validat
 
 def distil(  # noqa: PLR0913 - a command's options are its parameters
     run: Annotated[Path, typer.Argument(help="Run folder of the teacher.")],
-    texts: Annotated[Path, typer.Argument(help="File of texts, labelled or not.")],
+    texts: Annotated[str, typer.Argument(help="File of texts, labelled or not.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the student's run.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name, beside the teacher.")] = None,
     method: Annotated[str, typer.Option(help="The student's method; it must train a network.")] = "full",
@@ -37,14 +46,20 @@ def distil(  # noqa: PLR0913 - a command's options are its parameters
         list[str] | None, typer.Option(help="Text column of the file. Default: the task's. Repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the student.")] = 0,
+    form: Annotated[str | None, FORMAT] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    no_header: Annotated[bool, NO_HEADER] = False,
+    skip_bad_rows: Annotated[int, SKIP_BAD_ROWS] = 0,
+    reading: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:
     """Train a small student on a run's probabilities and show what it kept at what cost."""
     from adjudge.derive.distil import DistilOptions, distil_run, kept
 
     teacher = one_run(run)
     options = DistilOptions(method, tuple(settings or ()), temperature, gold_share, tuple(text_column or ()), seed)
+    source = source_of(texts, source_options(form, delimiter, no_header, skip_bad_rows, reading))
     with progress() as shown:
-        made = distil_run(teacher, texts, output_folder(teacher, output, name), options, progress=shown)
+        made = distil_run(teacher, source, output_folder(teacher, output, name), options, progress=shown)
     columns = ("", "run", "accuracy", "macro-F1", "prediction, 1,000 rows", "size", "parameters")
     rows = [
         (

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.reading import (
+    DELIMITER,
+    FORMAT,
+    NO_HEADER,
+    SETTINGS,
+    SKIP_BAD_ROWS,
+    source_of,
+    source_options,
+)
 from adjudge.cli.shared.screen import complain
-from adjudge.core.errors import DataError, UsageError
+from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from adjudge.core.task import Source
     from adjudge.experiment.predict import PredictOptions, PredictSummary
 
 EPILOG = """\
@@ -27,9 +38,10 @@ EPILOG = """\
   adjudge predict runs/reviews/tfidf-s0-1a2b3c4d --text "Worked at once." --text "Never again."
   cat texts.txt | adjudge predict runs/reviews/tfidf-s0-1a2b3c4d - > labelled.jsonl
   adjudge predict runs/reviews/tfidf-s0-1a2b3c4d new.csv -o labelled.csv --min-confidence 0.8
+  adjudge predict runs/reviews/tfidf-s0-1a2b3c4d new.tsv -o labelled.tsv --source quoting=none --skip-bad-rows 5
 
-All input columns are kept; then come label, confidence and prob_<label>. The same command after a kill goes on where \
-it was."""
+Every row comes out, or nothing is written; a bad row is left out only if you say so, and is shown. All input \
+columns are kept; then come label, confidence and prob_<label>. The same command after a kill goes on where it was."""
 
 STANDARD_INPUT = "-"
 
@@ -37,7 +49,7 @@ STANDARD_INPUT = "-"
 def predict(  # noqa: PLR0913 - a command's options are its parameters
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     file: Annotated[
-        str | None, typer.Argument(help="CSV, JSON lines, Parquet, …; - reads a text a line from standard input.")
+        str | None, typer.Argument(help="CSV, JSON lines, Parquet, *.txt (a text a line), …; - is standard input.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -53,29 +65,37 @@ def predict(  # noqa: PLR0913 - a command's options are its parameters
     prefix: Annotated[str, typer.Option(help="Put before the new columns' names, should they clash.")] = "",
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows read, predicted and written at a time.")] = 2048,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+    form: Annotated[str | None, FORMAT] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    no_header: Annotated[bool, NO_HEADER] = False,
+    skip_bad_rows: Annotated[int, SKIP_BAD_ROWS] = 0,
+    settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:
     """Label new texts with a run's model."""
     from adjudge.experiment.predict import PredictOptions
 
     if (file is None) == (not text):
         raise UsageError("give either a file (or - for standard input) or --text, and not both")
-    own = file is None or file == STANDARD_INPUT
-    if own and text_column:
-        raise UsageError("--text-column names columns of a file; there is none with --text or standard input")
+    reading = source_options(form, delimiter, no_header, skip_bad_rows, settings)
+    if file is None and (text_column or reading):
+        raise UsageError("--text gives texts, not a file: it takes neither --text-column nor how a file is read")
+    if file == STANDARD_INPUT and text_column and not form:
+        raise UsageError("--text-column: standard input has columns only with --format, for example --format jsonl")
     options = PredictOptions(
         min_confidence=min_confidence,
-        text_columns=("text",) if own else tuple(text_column) if text_column else None,
+        text_columns=("text",) if file is None else tuple(text_column) if text_column else None,
         prefix=prefix,
         batch_rows=batch_rows,
         overwrite=overwrite,
     )
     with tempfile.TemporaryDirectory(prefix="adjudge-predict-") as folder:
-        if file is not None and not own:
-            source = Path(file)
-        elif file is not None:
-            source = _as_file(_standard_input(), Path(folder) / "standard-input.jsonl")
+        if file is None:
+            source = source_of(str(_as_file(text or (), Path(folder) / "texts.jsonl")), {})
         else:
-            source = _as_file(text or (), Path(folder) / "texts.jsonl")
+            if file == STANDARD_INPUT:
+                file = str(_standard_input(Path(folder) / "standard input"))
+                reading = {**_stream_options(Path(file)), **reading}
+            source = source_of(file, reading)
         target = Path(folder) / "labelled.jsonl" if output is None else output
         summary = _predict(run, source, target, options, shown_rows=output is not None)
         if output is None:
@@ -84,7 +104,7 @@ def predict(  # noqa: PLR0913 - a command's options are its parameters
             complain(_sentence(summary, output), mark="done")
 
 
-def _predict(run: Path, source: Path, target: Path, options: PredictOptions, *, shown_rows: bool) -> PredictSummary:
+def _predict(run: Path, source: Source, target: Path, options: PredictOptions, *, shown_rows: bool) -> PredictSummary:
     from adjudge.experiment.predict import predict_file
 
     found = one_run(run)
@@ -94,22 +114,23 @@ def _predict(run: Path, source: Path, target: Path, options: PredictOptions, *, 
         return predict_file(found, source, target, options, progress=shown)
 
 
-def _standard_input() -> Iterator[str]:
-    """The lines of standard input.
+def _standard_input(path: Path) -> Path:
+    """What comes on standard input, as a file, so that it goes the way of every file."""
+    with path.open("wb") as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    return path
 
-    Raises:
-        DataError: bytes that are no UTF-8, with their place.
-    """
-    offset = 0
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"standard input, line {number}: not UTF-8 at byte {offset + error.start} "
-                f"(0x{line[error.start]:02x}); convert it first, for example with iconv"
-            ) from error
-        offset += len(line)
+
+def _stream_options(path: Path) -> dict[str, Any]:
+    """How a stream is read where nothing is said: UTF-8 unless its mark says otherwise; objects, or a text a line."""
+    with path.open("rb") as stream:
+        start = stream.readline()
+    marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        is_record = isinstance(json.loads(start.decode("utf-8-sig")), dict)
+    except ValueError:
+        is_record = False
+    return {"encoding": None if marked else "utf-8", "format": "jsonl" if is_record else "text"}
 
 
 def _as_file(texts: Iterable[str], path: Path) -> Path:

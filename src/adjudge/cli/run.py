@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from adjudge.cli.shared.reading import SKIP_BAD_ROWS
 from adjudge.cli.shared.running import STYLES, execute, with_model
 from adjudge.cli.shared.screen import complain, duration, notices, print_table, results
 
@@ -31,7 +32,7 @@ the end). Ctrl-C marks the run interrupted; with --resume its training goes on f
 it the run starts anew."""
 
 
-def run(
+def run(  # noqa: PLR0913 - a command's options are its parameters
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML).")],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override a value: method.rank=16. Repeatable.")
@@ -43,13 +44,14 @@ def run(
     start: Annotated[
         Path | None, typer.Option("--from", help="A complete run whose trained model is trained on.")
     ] = None,
+    skip_bad_rows: Annotated[int, SKIP_BAD_ROWS] = 0,
 ) -> int:
     """Run a recipe: check the data once, then fit, predict, save and verify every method × model × seed."""
     from adjudge.experiment.joint import is_joint, load_joint
     from adjudge.recipe.recipe import load_recipe
 
     load = load_joint if is_joint(recipe) else load_recipe
-    loaded = load(recipe, overrides=with_model(settings, model), data_root=data)
+    loaded = load(recipe, overrides=with_model(settings, model), data_root=data).allowing_bad_rows(skip_bad_rows)
     outcomes = execute(loaded, runs, resume=resume, start=start)
     show_outcomes(outcomes, results())
     if start is not None:

@@ -15,23 +15,39 @@ from adjudge.core.problem import SINGLE, Problem
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
-_UNSAID = ("params",)
+Format = Literal["csv", "tsv", "lines", "text", "json", "jsonl", "parquet", "arrow", "excel", "folders"]
+_UNSAID = ("params", "quoting", "escape", "comment", "columns", "label_file", "skip_bad_rows")
 
 
 class Source(StrictModel):
     """Where the rows of one split are.
 
-    A plain string in YAML is its ``path``: a file, a hub id (``hf://owner/name``), an embedded data set
-    (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``); ``${VARIABLE}`` in a URL is
-    taken from the environment.
+    A plain string in YAML is its ``path``: a file, a folder of files by class, a hub id (``hf://owner/name``), an
+    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``);
+    ``${VARIABLE}`` in a URL is taken from the environment.
     """
 
-    path: str = Field(min_length=1, description="file, hf:// id, embedded:// name or database URL")
-    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "excel", "lines"] | None = Field(
-        None, description="file format; default: by the file's name and content"
-    )
+    path: str = Field(min_length=1, description="file, folder, hf:// id, embedded:// name or database URL")
+    format: Format | None = Field(None, description="file format; default: by the file's name and content")
     encoding: str | None = Field(None, description="text encoding; default: found")
-    delimiter: str | None = Field(None, min_length=1, max_length=1, description="CSV delimiter; default: found")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="between cells; default: found")
+    quoting: Literal["standard", "none"] | None = Field(
+        None, description="standard: a cell may stand in double quotes; none: quotes are characters; default: found"
+    )
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="character before a quote or delimiter that belongs to a cell"
+    )
+    comment: str | None = Field(None, min_length=1, description="lines that begin with it are passed over")
+    header: bool | int = Field(
+        True, description="whether the first row holds the column names, or the line (of Excel: row) that does"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="the task's column -> its name in this file, where they differ"
+    )
+    label_file: str | None = Field(
+        None, min_length=1, description="labels, one a line, of the texts in `path`, one a line"
+    )
+    skip_bad_rows: int = Field(0, ge=0, description="most rows that may be left out because they cannot be read")
     pattern: str | None = Field(
         None, description="for lines: a regular expression of a whole line, its named groups are the columns"
     )
@@ -40,13 +56,24 @@ class Source(StrictModel):
         default_factory=dict, description="values of the query's `:name`; secrets as ${VARIABLE} of the environment"
     )
     sheet: str | None = Field(None, description="Excel sheet; default: the first")
-    split: str | None = Field(None, description="hub split; default: the role's own name")
-    header: bool = Field(True, description="whether the first CSV row holds the column names")
+    split: str | None = Field(None, description="split of a hub data set or JSON file; default: the role's own name")
 
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab_by_name(cls, value: Any) -> Any:
+        return "\t" if value in ("\\t", "tab") else value
+
+    @field_validator("header")
+    @classmethod
+    def _a_line(cls, value: bool | int) -> bool | int:
+        if not isinstance(value, bool) and value < 1:
+            raise ValueError("true, false, or the number of the header's line, from 1")
+        return value
 
     @field_validator("pattern")
     @classmethod
@@ -63,6 +90,12 @@ class Source(StrictModel):
     def _a_pattern_is_of_lines(self) -> Source:
         if self.pattern is not None and (self.format != "lines" or self.delimiter is not None):
             raise ValueError("`pattern` needs `format: lines` and no `delimiter`")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_beside_texts(self) -> Source:
+        if self.label_file is not None and self.format not in (None, "text"):
+            raise ValueError("`label_file` holds the labels of a file of one text a line (`format: text`)")
         return self
 
     @model_serializer(mode="wrap")
@@ -103,6 +136,20 @@ class Data(StrictModel):
     )
     accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources that are given, by their role."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: source for role, source in roles.items() if source is not None}
+
+    def allowing_bad_rows(self, most: int) -> Data:
+        """The same data, of each file of which this many bad rows may be left out; with 0 what the sources say."""
+        if not most:
+            return self
+        return self.model_copy(
+            update={role: source.model_copy(update={"skip_bad_rows": most}) for role, source in self.sources.items()}
+        )
+
 
 class LabelInfo(StrictModel):
     """What a label means, and the words that stand for it in a prompt (its verbalizer)."""
@@ -142,6 +189,27 @@ class Task(StrictModel):
     system: str | None = Field(None, description="system prompt of chat models; default: none at all")
     prompt: str | None = Field(None, description="prompt with {instruction}, {labels} and one {text}")
     data: Data | None = Field(None, description="where the rows are")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_with_names(cls, value: Any) -> Any:
+        """``labels: {'1': {name: World}}`` is the label World, which the data write as 1."""
+        labels = value.get("labels") if isinstance(value, dict) else None
+        if not isinstance(labels, dict):
+            return value
+        named = {key: info for key, info in labels.items() if _is_named(info)}
+        if not named:
+            return value
+        renamed = [
+            (info["name"], {option: item for option, item in info.items() if option != "name"})
+            if key in named
+            else (key, info)
+            for key, info in labels.items()
+        ]
+        if len({str(label) for label, _ in renamed}) < len(renamed):
+            raise ValueError("labels: two labels have one name; to join them, say so in `label_map`")
+        names = {str(key): str(info["name"]) for key, info in named.items()}
+        return {**value, "labels": dict(renamed), "label_map": {**names, **(value.get("label_map") or {})}}
 
     @field_validator("label_map", mode="before")
     @classmethod
@@ -230,6 +298,10 @@ class Task(StrictModel):
         for info in (content["labels"] or {}).values():  # what a mistake costs is asked of answers, not by them
             info.pop("mistakes", None)
         return hash_json(content)
+
+
+def _is_named(info: Any) -> bool:
+    return isinstance(info, dict) and isinstance(info.get("name"), str | int | float)
 
 
 def _refuse_unclear(labels: Iterable[Any]) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from adjudge.core.errors import DataError, did_you_mean
 from adjudge.core.optional import require
 from adjudge.core.task import Source
+from adjudge.data.files import columnar
 
 
 def read(source: Source, role: str) -> pl.DataFrame:
@@ -42,15 +43,9 @@ def read(source: Source, role: str) -> pl.DataFrame:
         ) from error
     if wanted not in loaded:
         raise DataError(f"{source.path}: no split {wanted!r}; {did_you_mean(wanted, loaded)}; choose with `split`")
-    return to_frame(loaded[wanted])
+    return to_frame(loaded[wanted], source.path)
 
 
-def to_frame(dataset: Any) -> pl.DataFrame:
+def to_frame(dataset: Any, name: str = "") -> pl.DataFrame:
     """A `datasets.Dataset` as columns, with the names of classes instead of their numbers (−1 is missing)."""
-    frame = pl.DataFrame(pl.from_arrow(dataset.with_format("arrow")[:]))
-    for column, feature in dataset.features.items():
-        names = getattr(feature, "names", None)
-        if names:
-            at = dict(enumerate(names))
-            frame = frame.with_columns(pl.col(column).replace_strict(at, default=None, return_dtype=pl.String))
-    return frame
+    return columnar.to_frame(dataset.with_format("arrow")[:], name)

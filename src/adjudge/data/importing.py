@@ -13,7 +13,7 @@ from adjudge.core.errors import DataError, UsageError
 from adjudge.core.task import Source
 from adjudge.data.annotations import EXPORTS, LOOKED_AT, recognise
 from adjudge.data.annotations.annotated import Answer, Judged, Read, Wanted
-from adjudge.data.encodings import find_encoding, open_text
+from adjudge.data.files.encodings import find_encoding, open_text
 from adjudge.data.finetuning import DATASET_INFO, import_finetuning, is_finetuning
 from adjudge.data.label_columns import separated
 from adjudge.data.readers import read_table

@@ -6,24 +6,30 @@ Adding a format is one function ``(path, source, encoding, batch_rows) -> batche
 from __future__ import annotations
 
 import difflib
-import json
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from adjudge.core.errors import AdjudgeWarning, DataError
+from adjudge.core.errors import AdjudgeWarning, DataError, did_you_mean
 from adjudge.core.secrets import is_variable
 from adjudge.core.task import Source
-from adjudge.data import delimited, embedded, hub, sql, structured
-from adjudge.data.encodings import Encoding, find_encoding, open_binary
+from adjudge.data import embedded, hub, sql
+from adjudge.data.files import columnar, delimited, excel, folders, json_rows, lines
+from adjudge.data.files.encodings import Encoding, find_encoding, open_binary
+from adjudge.data.files.formats import text_format
 
 BATCH_ROWS = 50_000
 
 
-_MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"), (b"PK\x03\x04", "excel"))
+_MAGIC = (
+    (b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"), (b"PK\x03\x04", "excel"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel"),
+)  # fmt: skip
+_PACKED = ((b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"7z\xbc\xaf", "7z"))
 
 
 @dataclass(frozen=True)
@@ -48,17 +54,20 @@ class _Format:
     batches: Callable[..., Iterator[pl.DataFrame]]  # (path, source, encoding or None, batch_rows)
     suffixes: tuple[str, ...]
     is_text: bool
+    has_splits: bool = False
 
 
 FORMATS: dict[str, _Format] = {
     "csv": _Format(delimited.read_batches, (".csv",), is_text=True),
     "tsv": _Format(delimited.read_batches, (".tsv", ".tab"), is_text=True),
-    "lines": _Format(delimited.read_line_batches, (".txt",), is_text=True),
-    "json": _Format(structured.read_json_batches, (".json",), is_text=True),
-    "jsonl": _Format(structured.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
-    "parquet": _Format(structured.read_parquet_batches, (".parquet", ".pq"), is_text=False),
-    "arrow": _Format(structured.read_arrow_batches, (".arrow", ".feather", ".ipc"), is_text=False),
-    "excel": _Format(structured.read_excel_batches, (".xlsx", ".xlsm", ".xls", ".ods"), is_text=False),
+    "lines": _Format(lines.read_line_batches, (".txt",), is_text=True),
+    "text": _Format(lines.read_text_batches, (), is_text=True),
+    "json": _Format(json_rows.read_json_batches, (".json",), is_text=True, has_splits=True),
+    "jsonl": _Format(json_rows.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
+    "parquet": _Format(columnar.read_parquet_batches, (".parquet", ".pq"), is_text=False),
+    "arrow": _Format(columnar.read_arrow_batches, (".arrow", ".feather", ".ipc"), is_text=False),
+    "excel": _Format(excel.read_excel_batches, (".xlsx", ".xlsm", ".xls", ".ods"), is_text=False),
+    "folders": _Format(folders.read_folder_batches, (), is_text=False),
 }
 
 
@@ -66,7 +75,8 @@ def read_table(source: Source, *, base: Path | None = None, role: str = "train")
     """Read a source whole.
 
     Args:
-        source: a file, ``hf://owner/name[/config]``, ``embedded://name`` or a database URL with a query.
+        source: a file, a folder of files by class, ``hf://owner/name[/config]``, ``embedded://name`` or a database
+            URL with a query.
         base: folder that relative paths are resolved against; default: the working directory.
         role: the split that is wanted (``train``, ``validation``, ``test``) from a source that has several.
 
@@ -75,19 +85,20 @@ def read_table(source: Source, *, base: Path | None = None, role: str = "train")
         MissingExtraError: the source needs a package that is not installed.
 
     Warns:
-        AdjudgeWarning: the encoding was guessed.
+        AdjudgeWarning: the encoding was guessed, something unusual was found, or rows are left out.
     """
     if source.path.startswith("hf://"):
-        return Table(hub.read(source, role), source.path.removeprefix("hf://"))
-    if source.path.startswith("embedded://"):
-        return Table(embedded.read(source, role), source.path.removeprefix("embedded://"))
-    if "://" in source.path or is_variable(source.path):
-        return Table(*sql.read(source, base))
-    path = resolve(source.path, base)
-    form, encoding = _prepare(path, source)
-    frame = pl.concat(list(form.batches(path, source, encoding, BATCH_ROWS)))
-    known = encoding or Encoding("")
-    return Table(frame, path.name, known.name or None, known.guessed)
+        table = Table(hub.read(source, role), source.path.removeprefix("hf://"))
+    elif source.path.startswith("embedded://"):
+        table = Table(embedded.read(source, role), source.path.removeprefix("embedded://"))
+    elif "://" in source.path or is_variable(source.path):
+        table = Table(*sql.read(source, base))
+    else:
+        opened = open_source(source, base)
+        known = opened.encoding or Encoding("")
+        frame = pl.concat(list(opened.batches(BATCH_ROWS, role)))
+        return Table(frame, opened.path.name, known.name or None, known.guessed)
+    return Table(renamed(table.frame, source, table.name), table.name)
 
 
 def iter_tables(
@@ -110,43 +121,56 @@ def iter_tables(
     if "://" in source.path or is_variable(source.path):
         yield from read_table(source, base=base).frame.iter_slices(batch_rows)
         return
-    file = resolve(source.path, base)
-    form, encoding = _prepare(file, source)
-    if form.batches in (delimited.read_batches, delimited.read_line_batches):
-        for _ in form.batches(file, source, encoding, batch_rows):
-            pass
-    yield from form.batches(file, source, encoding, batch_rows)
+    yield from open_source(source, base).batches(batch_rows, None)
 
 
-def resolve(path: str, base: Path | None) -> Path:
-    """The file that a source's path means.
+@dataclass(frozen=True)
+class OpenedSource:
+    """A file whose format and encoding are known.
+
+    Attributes:
+        path: the file or folder.
+        source: what is said about it, relative paths resolved.
+        format: a name of `FORMATS`.
+        encoding: of a text file, else None.
+    """
+
+    path: Path
+    source: Source
+    format: str
+    encoding: Encoding | None
+
+    def batches(self, batch_rows: int, role: str | None) -> Iterator[pl.DataFrame]:
+        """The rows, at most so many at a time, columns under the task's names."""
+        form = FORMATS[self.format]
+        wanted = {"role": role} if form.has_splits else {}
+        for frame in form.batches(self.path, self.source, self.encoding, batch_rows, **wanted):
+            yield renamed(frame, self.source, self.path.name)
+
+
+def open_source(source: Source, base: Path | None = None) -> OpenedSource:
+    """Find a file's format and encoding.
 
     Raises:
-        DataError: no such file (with the nearest name in its folder), or a directory.
+        DataError: no such file, an empty one, or one whose format or encoding cannot be told.
+
+    Warns:
+        AdjudgeWarning: the encoding was guessed.
     """
-    file = Path(path).expanduser()
-    file = file if base is None else base / file
-    if file.is_dir():
-        inside = sorted(item.name for item in file.iterdir() if _format_by_suffix(item))
-        shown = f" (for example {', '.join(inside[:5])})" if inside else ""
-        raise DataError(f"{path}: is a directory; name a file in it{shown}")
-    if not file.exists():
-        near: list[str] = []
-        if file.parent.is_dir():
-            near = difflib.get_close_matches(file.name, [item.name for item in file.parent.iterdir()], 1, 0.55)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; nothing like it in {file.parent.name or '.'}/"
-        raise DataError(f"{path}: no such file{hint}")
-    return file
-
-
-def _prepare(path: Path, source: Source) -> tuple[_Format, Encoding | None]:
+    path = resolve(source.path, base)
+    if source.label_file is not None:
+        source = source.model_copy(update={"label_file": str(resolve(source.label_file, base))})
+    if path.is_dir():
+        if source.format not in (None, "folders") or not folders.text_files(path):
+            raise DataError(f"{source.path}: is a directory; name a file in it{_files_in(path)}")
+        return OpenedSource(path, source, "folders", None)
     try:
         if not path.stat().st_size:
             raise DataError(f"{path.name}: the file is empty")
-        form = FORMATS[source.format or _format_by_suffix(path) or _format_by_content(path, source)]
-        if not form.is_text:
-            return form, None
-        encoding = find_encoding(path, source.encoding)
+        name = source.format or _format_of(path, source)
+        if not FORMATS[name].is_text:
+            return OpenedSource(path, source, name, None)
+        encoding = find_encoding(path, source.encoding, lenient=source.skip_bad_rows > 0)
     except PermissionError as error:
         raise DataError(f"{path.name}: no permission to read the file") from error
     if encoding.guessed:
@@ -156,38 +180,93 @@ def _prepare(path: Path, source: Source) -> tuple[_Format, Encoding | None]:
             AdjudgeWarning,
             stacklevel=4,
         )
-    return form, encoding
+    if source.format is None:
+        name = text_format(path, source, encoding, format_by_name(path), FORMATS)
+    return OpenedSource(path, source, name, encoding)
 
 
-def _format_by_suffix(path: Path) -> str | None:
+def local_files(source: Source, base: Path | None) -> list[Path]:
+    """The files on this machine that a source is read from, those that are there."""
+    if "://" in source.path:
+        return []
+    paths = [Path(path).expanduser() for path in (source.path, source.label_file) if path is not None]
+    places = [path if base is None else base / path for path in paths]
+    return [file for place in places for file in (folders.text_files(place) if place.is_dir() else [place])
+            if file.is_file()]  # fmt: skip
+
+
+def renamed(frame: pl.DataFrame, source: Source, name: str) -> pl.DataFrame:
+    """The frame with the columns that `Source.columns` names under the task's names.
+
+    Raises:
+        DataError: there is no such column (with the nearest), or another one has the task's name.
+    """
+    problems = []
+    for wanted, own in source.columns.items():
+        if own not in frame.columns:
+            problems.append(f"{name}: no column {own!r}, which `columns` names; {did_you_mean(own, frame.columns)}")
+        elif wanted in frame.columns and wanted not in source.columns.values():
+            problems.append(f"{name}: has a column {wanted!r} already; `columns` cannot call {own!r} so too")
+    if problems:
+        raise DataError(problems)
+    return frame.rename({own: wanted for wanted, own in source.columns.items()})
+
+
+def resolve(path: str, base: Path | None) -> Path:
+    """The file or folder that a source's path means.
+
+    Raises:
+        DataError: no such file, with the nearest name in its folder.
+    """
+    file = Path(path).expanduser()
+    file = file if base is None else base / file
+    if not file.exists():
+        near: list[str] = []
+        if file.parent.is_dir():
+            near = difflib.get_close_matches(file.name, [item.name for item in file.parent.iterdir()], 1, 0.55)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; nothing like it in {file.parent.name or '.'}/"
+        raise DataError(f"{path}: no such file{hint}")
+    return file
+
+
+def _files_in(folder: Path) -> str:
+    inside = sorted(item.name for item in folder.iterdir() if format_by_name(item))
+    return f" (for example {', '.join(inside[:5])})" if inside else ""
+
+
+def _format_of(path: Path, source: Source) -> str:
+    """The format of a file by its first bytes where they tell it, else by its name; of other text ``csv`` for now."""
+    with open_binary(path) as stream:
+        start = stream.read(8)
+    packed = next((name for magic, name in _PACKED if start.startswith(magic)), None)
+    if packed is not None:
+        raise DataError(f"{path.name}: is packed with {packed}; unpack it (gzip is read as it is)")
+    by_content = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
+    by_name = format_by_name(path)
+    if by_content == "excel" and by_name != "excel" and _is_archive(path):
+        raise DataError(f"{path.name}: is a ZIP archive; unpack it (gzip is read as it is)")
+    return by_content or by_name or "csv"
+
+
+def format_by_name(path: Path) -> str | None:
+    """The format that a file's name says, or None."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     return next((name for name, form in FORMATS.items() if suffixes and suffixes[-1] in form.suffixes), None)
 
 
-def _format_by_content(path: Path, source: Source) -> str:
-    """The format of a file whose name does not say it, by its first bytes and lines."""
-    with open_binary(path) as stream:
-        start = stream.read(1 << 16)
-    name = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
-    if name is not None:
-        return name
-    text = start.decode("utf-8-sig", "replace").lstrip()
-    if text.startswith("{"):
-        return "jsonl" if _is_record(text.splitlines()[0]) else "json"
-    if text.startswith("["):
-        return "json"
-    fits = [delimited.fit(text, each) for each in ([source.delimiter] if source.delimiter else delimited.DELIMITERS)]
-    if "\n" in text.rstrip() and any(several and share == 1 for several, share, _ in fits):
-        return "csv"
-    raise DataError(
-        f"{path.name}: the name and content do not say which format this is; set `format`: {', '.join(FORMATS)}"
-    )
+def is_text_file(path: Path, source: Source) -> bool:
+    """Whether a file is read as text: by what the source says, else by its first bytes and its name.
+
+    Raises:
+        DataError: a packed file.
+    """
+    return FORMATS[source.format or _format_of(path, source)].is_text
 
 
-def _is_record(line: str) -> bool:
-    """Whether a line is a whole object, and not one of columns."""
+def _is_archive(path: Path) -> bool:
+    """Whether a ZIP file is no workbook, which is one too."""
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError:
-        return False
-    return isinstance(value, dict) and not all(isinstance(column, list) for column in value.values())
+        with zipfile.ZipFile(path) as archive:
+            return not {"[Content_Types].xml", "content.xml"} & set(archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return True

@@ -14,9 +14,11 @@ from adjudge.core.hashing import hash_text
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.annotations.prodigy import refuse_rejected
+from adjudge.data.files.headers import looks_like_data
 from adjudge.data.label_cells import read_labels
 
 SHOWN = 10
+LOOK_ROWS = 1_000
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
@@ -76,6 +78,8 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
 
 def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
     """The labels of each row as one cell, in the form that equal answers share; see `adjudge.data.label_cells`.
+
+    What the data write is replaced by the label that it means, where `Task.label_map` says so.
 
     Raises:
         DataError: there is no such column, or rows that hold what the task's problem has no place for.
@@ -200,8 +204,17 @@ def _column(frame: pl.DataFrame, column: str, source: str) -> pl.Series:
             return series
     near = nearest(column, frame.columns)
     hint = f"; did you mean {near!r}?" if near else ""
-    shown = ", ".join(frame.columns[:40]) + (", …" if frame.width > 40 else "")
-    raise DataError(f"{source}: no column {column!r}; columns: {shown}{hint}")
+    shown = ", ".join(f"{name:.40}" for name in frame.columns[:40]) + (", …" if frame.width > 40 else "")
+    strings = [frame[name].cast(pl.String, strict=False).head(LOOK_ROWS).to_list() for name in _scalars(frame)]
+    sign = looks_like_data(_scalars(frame), strings)
+    data = f"; the first row looks like data ({sign}): is there no header (`header: false`)?" if sign else ""
+    raise DataError(f"{source}: no column {column!r}; columns: {shown}{hint}{data}")
+
+
+def _scalars(frame: pl.DataFrame) -> list[str]:
+    return [
+        name for name, dtype in frame.schema.items() if not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
+    ]
 
 
 def content_ids(texts: Sequence[str]) -> list[str]:

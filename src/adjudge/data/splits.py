@@ -15,9 +15,10 @@ from pathlib import Path
 from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
 from adjudge.core.hashing import hash_rows, hash_text
 from adjudge.core.problem import SINGLE, Problem
-from adjudge.core.task import Data, Source, Task
+from adjudge.core.task import Data, Task
 from adjudge.core.types import Split
 from adjudge.data.assign import Pool, assign, draw, rarest_labels
+from adjudge.data.files.json_shapes import SPLITS
 from adjudge.data.readers import Table, read_table
 from adjudge.data.rows import build_split, cells, content_keys
 from adjudge.data.saved import SavedSplits, plan_key
@@ -25,10 +26,6 @@ from adjudge.data.units import GROUP
 
 NAMES = ("train", "validation", "test")
 SHOWN = 10
-_COLUMN_VALUES = {
-    "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "dev": "validation", "test": "test",
-}  # fmt: skip
 
 
 def load_splits(
@@ -102,13 +99,11 @@ class _Problems:
 
 def _read(data: Data, base: Path | None) -> dict[str, Table]:
     """Every given source."""
-    sources: dict[str, Source | None] = {"train": data.train, "validation": data.validation, "test": data.test}
     tables: dict[str, Table] = {}
     problems = _Problems()
-    for role, source in sources.items():
-        if source is not None:
-            with problems.gather():
-                tables[role] = read_table(source, base=base, role=role)
+    for role, source in data.sources.items():
+        with problems.gather():
+            tables[role] = read_table(source, base=base, role=role)
     problems.check()
     return tables
 
@@ -164,7 +159,7 @@ def _pool(task: Task, rows: Split, keys: Sequence[tuple[str, ...]]) -> Pool:
 
 
 def _parts(values: Sequence[str | None], column: str, source: str) -> list[str]:
-    parts = [_COLUMN_VALUES.get(value.strip().lower()) if value else None for value in values]
+    parts = [SPLITS.get((value or "").strip().lower()) for value in values]
     wrong: dict[str, list[int]] = {}
     for row, (value, part) in enumerate(zip(values, parts, strict=True), 1):
         if part is None:

@@ -17,7 +17,7 @@ from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
 from adjudge.experiment.source_runs import SPLITS, RunData
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.exchange.imported import Imported, import_folder
-from adjudge.recipe.recipe import recorded_data
+from adjudge.recipe.sources import named_data
 
 SEQUENCE, ADAPTER = "imported-model", "imported-adapter"
 
@@ -76,6 +76,7 @@ def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> Run
     if not len(splits.get("validation", ())) or task.data is None:
         raise DataError(f"{task.name}: there are no validation rows, on which the temperature is fitted")
     measured: dict[EvaluatedSplit, Split] = {name: splits[name] for name in SPLITS if name in splits}
+    data = named_data(task.data)
     described = {
         name: {"rows": len(split), "hash": split_hash(split), "source": split.source} for name, split in splits.items()
     }
@@ -83,7 +84,7 @@ def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> Run
         "recipe": task.name,
         "config": {
             "task": task.model_dump(mode="json", exclude={"data"}),
-            "data": recorded_data(task.data),
+            "data": data,
             "seed": 0,
             "budget": {},
         },

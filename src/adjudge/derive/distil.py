@@ -20,6 +20,7 @@ from adjudge.core.types import Split
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import labels_of, texts_of
 from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
+from adjudge.experiment.new_texts import reading_of
 from adjudge.experiment.source_runs import RunData, SourceRun, beside, open_run
 from adjudge.methods import METHODS, Setting
 from adjudge.models.classifiers.storage import load_classifier
@@ -57,7 +58,7 @@ class DistilOptions:
 
 def distil_run(
     teacher: Run,
-    texts: Path,
+    texts: Path | DataSource,
     folder: Path | None = None,
     options: DistilOptions | None = None,
     *,
@@ -71,7 +72,7 @@ def distil_run(
 
     Args:
         teacher: complete, with stored texts.
-        texts: file of texts to learn from, labelled or not.
+        texts: file of texts to learn from, labelled or not; a data source where it has to be told how it is read.
         folder: of the student's run; default: ``<teacher>-distilled-<hash>`` beside it.
         options: see `DistilOptions`.
         progress: where bars are drawn.
@@ -89,11 +90,12 @@ def distil_run(
     task = Task.model_validate(source.record["config"]["task"])
     config = student_config(chosen)
     config.refuse_multi_label(task)
-    shaping = {"teacher": teacher.name, "student": config.model_dump(mode="json"), "texts": texts.name}
+    data = texts if isinstance(texts, DataSource) else DataSource(path=str(texts))
+    shaping = {"teacher": teacher.name, "student": config.model_dump(mode="json"), "texts": Path(data.path).name}
     shaping |= {"temperature": chosen.temperature, "gold_share": chosen.gold_share, "seed": chosen.seed}
     target = folder or beside(source, f"{teacher.name}-distilled-{hash_json(shaping)[:8]}")
     refuse_existing(target)
-    train, gold = _read(texts, task, source, chosen)
+    train, gold = _read(data, task, source, chosen)
     began = time.perf_counter()
     labelled, soft = _soften(load_classifier(source.model), train, gold, chosen, shown)
     labelling = time.perf_counter() - began
@@ -154,16 +156,18 @@ def _trains(config: Any) -> bool:
 
 
 def _read(
-    file: Path, task: Task, source: SourceRun, options: DistilOptions
+    data: DataSource, task: Task, source: SourceRun, options: DistilOptions
 ) -> tuple[Split, np.ndarray[Any, np.dtype[np.float32]]]:
     """The file's usable texts with their labels (None where there is none), and 1 where there is one, ``[N]``."""
-    if options.text_columns:
-        task = task.model_copy(update={"text": list(options.text_columns), "text_template": None})
+    data, columns = reading_of(data, task, source.record["config"], source.labels)
+    if options.text_columns or columns:
+        task = task.model_copy(update={"text": list(options.text_columns or columns or ()), "text_template": None})
     measured = {hash_text(text) for split in source.splits.values() for text in split.texts}
     texts: list[str] = []
     labels: list[str | None] = []
     known = frozenset(source.labels)
-    for frame in iter_tables(DataSource(path=str(file))):
+    file = Path(data.path)
+    for frame in iter_tables(data):
         labelled = all(column in frame.columns for column in task.label_columns)
         given = labels_of(task, frame, file.name) if labelled else [None] * len(frame)
         for text, cell in zip(texts_of(task, frame, file.name), given, strict=True):

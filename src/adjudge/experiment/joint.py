@@ -54,6 +54,10 @@ class JointRecipe:
     temperature: float
     path: Path
 
+    def allowing_bad_rows(self, most: int) -> JointRecipe:
+        """The same recipe, of each data file of which this many bad rows may be left out."""
+        return replace(self, members=tuple(member.allowing_bad_rows(most) for member in self.members))
+
 
 def is_joint(path: Path) -> bool:
     """Whether a recipe file names several tasks.

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,20 +22,15 @@ from adjudge.core.hashing import hash_json
 from adjudge.core.protocols import Classifier, Progress, SilentProgress
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
+from adjudge.data.files.folders import text_files
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
 from adjudge.experiment.lock import exclusive
+from adjudge.experiment.new_texts import reading_of
+from adjudge.experiment.output import output_format, refuse_columns, write_output
 from adjudge.models.classifiers.storage import load_classifier
 
 _FINGERPRINT_BYTES = 1 << 20
-_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
 
 
 @dataclass(frozen=True)
@@ -102,13 +97,13 @@ class PredictSummary:
 
 def predict_file(
     run: Run,
-    source: Path,
+    source: Path | Source,
     output: Path,
     options: PredictOptions | None = None,
     *,
     progress: Progress | None = None,
 ) -> PredictSummary:
-    """Predict every row of a file.
+    """Predict every row of a file: as many rows come out as go in, or nothing.
 
     All input columns are kept, in order; then come ``label`` (of several labels the set as one text), ``confidence``,
     ``reply`` (of a head that writes), ``label_level_<n>`` and ``confidence_level_<n>`` (of a tree, from the top down)
@@ -117,28 +112,40 @@ def predict_file(
 
     Args:
         run: a complete run.
-        source: CSV, JSON lines or Parquet (other formats are read whole).
+        source: CSV, JSON lines or Parquet (other formats are read whole); a `Source` where the file has to be told
+            how it is read. What it does not say is taken from the file and from how the run's own data was read.
         output: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         options: see `PredictOptions`.
         progress: counts rows.
 
     Raises:
         UsageError: an output that is there, is the input, or whose format is unknown; parts of something else.
-        DataError: an incomplete run, an input that cannot be read, or column names that clash.
+        DataError: an incomplete run, an input that cannot be read, column names that clash, or columns that the
+            output cannot hold. Nothing is predicted then.
         WorkError: rows were lost (the output is not written then), or another process predicts into the same output.
+
+    Warns:
+        AdjudgeWarning: something unusual was found about the file, or bad rows are left out (`Source.skip_bad_rows`).
     """
     chosen = options or PredictOptions()
-    kind = _output_format(source, output, chosen)
+    given = source if isinstance(source, Source) else Source(path=str(source))
+    file = Path(given.path)
+    kind = output_format(file, output, overwrite=chosen.overwrite)
     classifier, task = _open(run, chosen.text_columns)
+    read, texts = reading_of(given, task, run.record()["config"], classifier.labels)
+    if texts is not None and chosen.text_columns is None:
+        task = _with_text(task, texts)
     parts = output.with_name(output.name + ".parts")
     shown = progress or SilentProgress()
     total = PredictSummary()
-    with _open_parts(parts, _manifest(run, source, chosen), output, chosen.overwrite):
-        with shown.task(f"Predicting {source.name}", None) as advance:
-            for number, frame in enumerate(iter_tables(Source(path=str(source)), batch_rows=chosen.batch_rows)):
-                total += _part(classifier, task, frame, parts / f"{number:06d}.parquet", chosen, source.name)
+    with _open_parts(parts, _manifest(run, read, chosen), output, chosen.overwrite):
+        with shown.task(f"Predicting {file.name}", None) as advance:
+            for number, frame in enumerate(iter_tables(read, batch_rows=chosen.batch_rows)):
+                if not number:
+                    refuse_columns(frame.schema, kind, file.name)
+                total += _part(classifier, task, frame, parts / f"{number:06d}.parquet", chosen, file.name)
                 advance(len(frame))
-        _join(sorted(parts.glob("*.parquet")), output, kind, total.rows)
+        write_output(sorted(parts.glob("*.parquet")), output, kind, total.rows)
         shutil.rmtree(parts)
     return total
 
@@ -177,38 +184,31 @@ def _open(run: Run, text_columns: tuple[str, ...] | None) -> tuple[Classifier, T
     if record["status"] != "complete":
         raise DataError(f"{run.path}: the run is {record['status']}, not complete; run its recipe again")
     task = Task.model_validate(record["config"]["task"])
-    if text_columns:
-        fits = task.text_template is None
-        task = task.model_copy(update={"text": list(text_columns), **({} if fits else {"text_template": None})})
-    return load_classifier(run.path / "model"), task
+    return load_classifier(run.path / "model"), _with_text(task, text_columns) if text_columns else task
 
 
-def _output_format(source: Path, output: Path, options: PredictOptions) -> str:
-    kind = _FORMATS.get(output.suffix.lower())
-    if kind is None:
-        raise UsageError(f"{output}: unknown output format; name it {', '.join(f'*{suffix}' for suffix in _FORMATS)}")
-    if output.is_dir():
-        raise UsageError(f"{output}: is a directory; name a file")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output}: is the input; name another output")
-    if output.exists() and not options.overwrite:
-        raise UsageError(f"{output}: is there already and is not overwritten; name another output, or --overwrite")
-    return kind
+def _with_text(task: Task, columns: Sequence[str]) -> Task:
+    return task.model_copy(update={"text": list(columns), "text_template": None})
 
 
-def _manifest(run: Run, source: Path, options: PredictOptions) -> dict[str, Any]:
-    """What parts depend on: the input (size, time, first and last megabyte), the run and the options."""
-    if not source.is_file():
-        return {}  # the reader says what is wrong with it
-    status = source.stat()
-    with source.open("rb") as stream:
-        digest = hashlib.sha256(stream.read(_FINGERPRINT_BYTES))
-        stream.seek(max(0, status.st_size - _FINGERPRINT_BYTES))
-        digest.update(stream.read(_FINGERPRINT_BYTES))
+def _manifest(run: Run, source: Source, options: PredictOptions) -> dict[str, Any]:
+    """What parts depend on: the input (size, time, first and last megabyte), how it is read, run and options."""
+    file = Path(source.path)
+    if not file.is_file():
+        files = text_files(file) if file.is_dir() else []  # else the reader says what is wrong with it
+        given: Any = [[one.name, one.stat().st_size, one.stat().st_mtime_ns] for one in files]
+    else:
+        status = file.stat()
+        with file.open("rb") as stream:
+            digest = hashlib.sha256(stream.read(_FINGERPRINT_BYTES))
+            stream.seek(max(0, status.st_size - _FINGERPRINT_BYTES))
+            digest.update(stream.read(_FINGERPRINT_BYTES))
+        given = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "sample_hash": digest.hexdigest()}
     record = run.record()
     shaping = asdict(replace(options, overwrite=False))
     return {
-        "input": {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "sample_hash": digest.hexdigest()},
+        "input": given,
+        "source": source.model_dump(mode="json", exclude={"path"}),
         "run": hash_json([record["config_hash"], record["started"], record["finished"]]),
         "options": json.loads(json.dumps(shaping)),
     }
@@ -283,53 +283,3 @@ def _summary(done: pl.DataFrame, classifier: Classifier, resumed: bool) -> Predi
         resumed_rows=len(label) if resumed else 0,
         labels={name: counts[name] for name in classifier.labels},
     )
-
-
-def _join(parts: Sequence[Path], output: Path, kind: str, rows: int) -> None:
-    """Write the parts, in order, as one file; memory holds one part at a time."""
-    found = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts)
-    if found != rows:
-        raise WorkError(f"{output.name}: {rows} rows went in and {found} came out; nothing was written")
-    frames = (pl.read_parquet(part) for part in parts)
-    with atomic_path(output) as temporary:
-        _WRITERS[kind](frames, temporary)
-
-
-def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    first = next(frames).to_arrow()
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        writer.write_table(first)
-        for frame in frames:
-            writer.write_table(frame.to_arrow().cast(first.schema))
-
-
-def _write_jsonl(frames: Iterator[pl.DataFrame], path: Path) -> None:
-    with path.open("wb") as stream:
-        for frame in frames:
-            frame.write_ndjson(stream)
-
-
-def _write_csv(frames: Iterator[pl.DataFrame], path: Path, separator: str = ",") -> None:
-    with path.open("wb") as stream:
-        for number, frame in enumerate(frames):
-            nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-            flat = frame.with_columns(_as_json(frame[name]) for name in nested) if nested else frame
-            flat.write_csv(stream, include_header=number == 0, separator=separator)
-
-
-def _as_json(series: pl.Series) -> pl.Series:
-    """Lists and objects have no form of their own in CSV; they are written as JSON."""
-    values = [
-        None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in series.to_list()
-    ]
-    return pl.Series(series.name, values, dtype=pl.String)
-
-
-_WRITERS: dict[str, Callable[[Iterator[pl.DataFrame], Path], None]] = {
-    "csv": _write_csv,
-    "tsv": lambda frames, path: _write_csv(frames, path, "\t"),
-    "jsonl": _write_jsonl,
-    "parquet": _write_parquet,
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,10 +12,10 @@ from pydantic import Field, field_validator
 
 from adjudge.core.config import StrictModel, apply_overrides, parse_override, read_yaml, validate
 from adjudge.core.errors import ConfigError, did_you_mean
-from adjudge.core.hashing import hash_file, hash_json
-from adjudge.core.secrets import masked, source_name
+from adjudge.core.hashing import hash_json
 from adjudge.core.task import Data, Name, Task
 from adjudge.methods import METHODS, MethodConfig
+from adjudge.recipe.sources import data_config
 
 Seed = Annotated[int, Field(ge=0)]
 M = TypeVar("M", bound=StrictModel)
@@ -114,6 +114,10 @@ class LoadedRecipe:
         """The recipe's name."""
         return self.recipe.name
 
+    def allowing_bad_rows(self, most: int) -> LoadedRecipe:
+        """The same recipe, of each data file of which this many bad rows may be left out; with 0 as it says itself."""
+        return replace(self, data=self.data.allowing_bad_rows(most))
+
     @property
     def accepted(self) -> tuple[str, ...]:
         """Codes of data errors that the recipe or its data accepts, sorted."""
@@ -207,7 +211,7 @@ def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[P
     Raises:
         ConfigError: two entries of the recipe are the same run.
     """
-    data, shaping = _data_config(recipe)
+    data, shaping = data_config(recipe.data, recipe.base)
     runs: list[PlannedRun] = []
     for method in recipe.methods:
         for seed in method.seeds:
@@ -242,28 +246,8 @@ def plan(recipe: LoadedRecipe, start: Mapping[str, str] | None = None) -> list[P
 
 def identity(recipe: LoadedRecipe) -> dict[str, str]:
     """What names a recipe's task with its data: equal hashes are the same task on the same rows."""
-    return {"name": recipe.task.name, "hash": hash_json({"task": recipe.task.hash(), "data": _data_config(recipe)[1]})}
-
-
-def _data_config(recipe: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The data of a resolved config, and what of it shapes the result."""
-    data = {**recorded_data(recipe.data), "files": _file_hashes(recipe)}
-    shaping = {key: value for key, value in data.items() if key != "accept"}
-    for role in _ROLES:
-        if shaping[role] is not None:  # what is masked in a run shapes it all the same
-            shaping[role] = {**shaping[role], "query": getattr(recipe.data, role).query}
-    return data, shaping
-
-
-def recorded_data(data: Data) -> dict[str, Any]:
-    """The data as a run may tell of it, JSON-ready: sources without folders, no password in a URL or a query."""
-    recorded: dict[str, Any] = data.model_dump(mode="json")
-    for role in _ROLES:
-        source = recorded[role]
-        if source is not None:
-            source["path"] = source_name(source["path"])
-            source["query"] = source["query"] and masked(source["query"])
-    return recorded
+    shaping = data_config(recipe.data, recipe.base)[1]
+    return {"name": recipe.task.name, "hash": hash_json({"task": recipe.task.hash(), "data": shaping})}
 
 
 def model_name(model: str) -> str:
@@ -293,6 +277,9 @@ def _overridden(raw: dict[str, Any], raw_task: dict[str, Any] | None, overrides:
         path, value = parse_override(override)
         if path[0] == "data" and raw.get("data") is None and raw_task and isinstance(raw_task.get("data"), dict):
             raw["data"] = raw_task["data"]
+        if path[0] == "data" and len(path) > 2 and isinstance(raw.get("data"), dict):
+            raw["data"] = {key: {"path": part} if isinstance(part, str) and key in _ROLES else part
+                           for key, part in raw["data"].items()}  # fmt: skip
         to_methods = path[0] in ("method", "methods") and len(path) > 1 and not path[1].isdigit()
         if not (to_methods and isinstance(raw.get("methods"), list)):
             raw = apply_overrides(raw, [override])
@@ -378,14 +365,6 @@ def _one_label_only(task: Task, methods: Sequence[MethodPlan], where: str) -> It
             method.options.refuse_multi_label(task)
         except ConfigError as error:
             yield from (f"{where}: methods.{method.entry} {problem}" for problem in error.problems)
-
-
-def _file_hashes(recipe: LoadedRecipe) -> dict[str, str]:
-    """SHA-256 of every local data file by role; files that cannot be read are the reader's to report."""
-    sources = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
-    local = {role: source.path for role, source in sources.items() if source and "://" not in source.path}
-    files = {role: recipe.base / path for role, path in local.items()}
-    return {role: hash_file(file) for role, file in files.items() if file.is_file()}
 
 
 def _slug(model: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from adjudge.data.checks import labels, near, repeats, sampled, texts, unknown, variants
+from adjudge.data.checks import labels, line_breaks, near, repeats, sampled, texts, unknown, variants
 from adjudge.data.checks.contract import Check
 
 CHECKS: tuple[Check, ...] = (
     *texts.CHECKS,
+    *line_breaks.CHECKS,
     *labels.CHECKS,
     *variants.CHECKS,
     *repeats.CHECKS,

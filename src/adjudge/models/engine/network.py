@@ -36,7 +36,7 @@ class Network:
         prefix_cache: the prefix's key-value states, for prediction.
         rate_multipliers: what learning rates are multiplied by, by a part of the parameters' names.
         companions: what trains along: a rank allocation, a mixture's router loss.
-        steady: whether rows are rounded the same way in any batch; see `adjudge.models.engine.engine.steadiness`.
+        steady: whether rows are rounded the same way in any batch; see `adjudge.models.engine.steadiness`.
     """
 
     engine: Engine

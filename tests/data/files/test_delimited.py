@@ -62,15 +62,18 @@ def test_ragged_rows_are_an_error_with_the_first_ten_lines_and_the_count(tmp_pat
     with pytest.raises(DataError) as caught:
         read(tmp_path, "\n".join(lines))
     message = str(caught.value)
-    assert "13 rows do not have 2 cells" in message
-    assert "lines 4 (3 cells), 5 (3 cells)" in message
-    assert "13 (3 cells), …" in message
-    assert "14 (" not in message
+    assert "13 rows cannot be read as 2 cells (text, label): line 4: 3 cells instead of 2; line 5" in message
+    assert "line 13: 3 cells instead of 2; …" in message
+    assert "line 14" not in message
+    assert "skip_bad_rows: 13" in message
 
 
-@pytest.mark.parametrize("record", ['"never closed,a\nmore,b\n', '"closed" and more,a\n'])
-def test_a_stray_or_unclosed_quote_is_an_error_with_the_line_where_it_begins(tmp_path, record):
-    with pytest.raises(DataError, match="begins on line 3 has a stray or unclosed quote"):
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [('"never, closed,a\nmore,b\n', "a quote that is not closed"), ('"closed", and more,a\n', "3 cells instead of 2")],
+)
+def test_a_stray_or_unclosed_quote_is_an_error_with_the_line_where_it_begins(tmp_path, record, problem):
+    with pytest.raises(DataError, match=f"1 row cannot be read as 2 cells.*: line 3: {problem}"):
         read(tmp_path, "text,label\nfine,a\n" + record)
 
 
@@ -105,7 +108,8 @@ def test_lines_are_split_at_the_last_delimiter(tmp_path):
 
 
 def test_lines_without_the_delimiter_are_an_error_with_their_numbers(tmp_path):
-    with pytest.raises(DataError, match=r"2 lines cannot be split, lines 2, 4; expected lines `text;label`"):
+    message = r"2 rows cannot be read as lines `text;label`: line 2: 'b' is written otherwise; line 4: 'd' is"
+    with pytest.raises(DataError, match=message):
         read(tmp_path, "a;joy\nb\nc;joy\nd\n", "a.txt")
 
 
@@ -116,5 +120,5 @@ def test_a_pattern_cuts_lines_into_its_named_groups(tmp_path):
         {"label": "NUM", "fine": "dist", "text": "How far ?"},
         {"label": "HUM", "fine": "", "text": "Who : me ?"},
     ]
-    with pytest.raises(DataError, match=r"1 lines cannot be split, lines 2; expected lines `\(\?P<label>"):
+    with pytest.raises(DataError, match=r"1 row cannot be read as lines `\(\?P<label>.*: line 2: 'none' is written"):
         read(tmp_path, "NUM:dist How far ?\nnone\n", "a.txt", format="lines", pattern=pattern)

@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from adjudge.core.errors import DataError
-from adjudge.data.encodings import Encoding, find_encoding, open_text
+from adjudge.data.files.encodings import Encoding, find_encoding, open_text
 
 CHINESE = "text,label\n这部电影很好看,正面\n服务太差了,负面\n"
 FRENCH = "text,label\ncafé très bon, voilà,1\nl’été à Noël – déjà fini,0\n"

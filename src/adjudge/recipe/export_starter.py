@@ -11,7 +11,9 @@ from adjudge.core.errors import UsageError
 from adjudge.data.annotations.annotated import Wanted
 from adjudge.data.importing import import_data
 from adjudge.data.task_files import ImportedData
-from adjudge.recipe.starter import estimate_minutes, guess_tokens, matrix_speed, recipe_text, usable_name
+from adjudge.recipe.minutes import estimate_minutes, guess_tokens, matrix_speed
+from adjudge.recipe.starter import usable_name
+from adjudge.recipe.starting_files import recipe_text
 
 
 @dataclass(frozen=True)
