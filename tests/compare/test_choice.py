@@ -7,14 +7,14 @@ import pytest
 from adjudge.compare.choice import better_on_test, choose, hopeless, reference_of, round_rows
 from adjudge.compare.deciding import DECIDING, DecidingMetric
 from adjudge.compare.groups import spread
-from adjudge.compare.results import CompareOptions, Group, PairedTest
+from adjudge.compare.results import CompareOptions, MethodGroup, PairedTest
 
 COST = "prediction_seconds_per_1000_rows"
 
 
-def group(label: str, validation: float, seconds: float | None) -> Group:
+def group(label: str, validation: float, seconds: float | None) -> MethodGroup:
     scores = {"macro_f1": spread([validation]), "accuracy": spread([validation])}
-    return Group(
+    return MethodGroup(
         label, label, None, (label,), (0,), scores, scores, {}, {COST: seconds}, {}, 0.0, False, deterministic=True
     )
 
@@ -32,13 +32,13 @@ BEST = group("lora", 0.93, 20.0)
 LOSSES = (("large loss", 0.8), ("small loss", 0.3))
 
 
-def decide(others: list[tuple[Group, PairedTest]], reference: Group = BEST) -> tuple[str | None, str]:
+def decide(others: list[tuple[MethodGroup, PairedTest]], reference: MethodGroup = BEST) -> tuple[str | None, str]:
     groups = [reference, *(one for one, _ in others)]
     return choose(groups, reference, [test for _, test in others], 2000, CompareOptions())
 
 
 def test_the_reference_is_the_best_on_validation_then_the_cheaper_then_by_label() -> None:
-    def reference(*groups: Group, metric: DecidingMetric = "macro_f1") -> str:
+    def reference(*groups: MethodGroup, metric: DecidingMetric = "macro_f1") -> str:
         return reference_of(groups, CompareOptions(metric=metric)).label
 
     assert reference(group("b", 0.9, 1.0), group("a", 0.8, 0.1)) == "b"

@@ -1,34 +1,14 @@
-import json
-import tempfile
-import warnings
 from collections import Counter
-from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.data.split_rows import TASK, load, placed, rows_of
 
 from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
 from adjudge.core.problem import Problem
 from adjudge.core.task import Data, Task
 from adjudge.core.types import Split
 from adjudge.data.splits import label_set, load_splits, split_hash, validate_labels
-
-TASK = Task(name="t")
-
-
-def rows_of(n, labels="abbccc"):
-    return [(f"text {i}", labels[i % len(labels)]) for i in range(n)]
-
-
-def load(folder, rows, task=TASK, split_file=None, columns=("text", "label"), **data):
-    pl.DataFrame(rows, schema=list(columns), orient="row").write_csv(Path(folder) / "a.csv")
-    return load_splits(task, Data.model_validate({"train": "a.csv", **data}), base=Path(folder), split_file=split_file)
-
-
-def placed(splits):
-    return {row_id: name for name, split in splits.items() for row_id in split.row_ids}
 
 
 def test_given_files_are_taken_as_they_are(tmp_path):
@@ -106,6 +86,21 @@ def test_a_split_column_names_the_splits_in_any_case(tmp_path):
     assert list(splits["train"].row_numbers) == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("train", "train"), ("training", "train"), ("TEST", "test"), (" validation ", "validation"),
+        ("valid", "validation"), ("val", "validation"), ("dev", "validation"),
+    ],
+)  # fmt: skip
+def test_a_split_has_several_names_in_a_column(tmp_path, value, name):
+    rows = [("a", "x", "train"), ("b", "y", value)]
+    splits = load(
+        tmp_path, rows, columns=("text", "label", "part"), split_column="part", split={"validation": 0, "test": 0}
+    )
+    assert splits[name].texts[-1] == "b"
+
+
 def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
     rows = [("a", "x", "train"), ("b", "y", "holdout"), ("c", "x", "")]
     with pytest.raises(DataError, match=r"'holdout' in rows 2; '' in rows 3; allowed: train, validation"):
@@ -145,82 +140,10 @@ def test_a_plan_that_cannot_be_kept_is_an_error(tmp_path, rows, plan, message):
         load(tmp_path, rows_of(rows, "abc"), split=plan)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.tuples(st.text("abc ", min_size=1, max_size=4), st.sampled_from("xy")), min_size=12, max_size=60),
-    st.lists(st.tuples(st.text("abcd ", min_size=1, max_size=4), st.sampled_from("xyz")), max_size=30),
-    st.randoms(use_true_random=False),
-)
-def test_appended_or_shuffled_rows_never_move_an_old_row(rows, more, shuffle):
-    rows = [(f"row {text} {i % 20}", label) for i, (text, label) in enumerate(rows)]
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "split.json"
-        before = load(folder, rows, split_file=kept)
-        saved = kept.read_bytes()
-        assert placed(load(folder, rows, split_file=kept)) == placed(before)
-        after = placed(load(folder, rows + more, split_file=kept))
-        assert {row_id: after[row_id] for row_id in placed(before)} == placed(before)
-        assert len(after) == len(rows) + len(more)
-        assert placed(load(folder, shuffle.sample(rows, len(rows)))) == placed(before)
-        mixed = shuffle.sample(rows + more, len(rows + more))
-        assert placed(load(folder, mixed, split_file=kept)) == after
-        assert kept.read_bytes() == saved
-
-
-def test_the_split_file_holds_row_ids_and_hashes_for_each_plan(tmp_path):
-    kept = tmp_path / "split.json"
-    splits = load(tmp_path, rows_of(60), split_file=kept)
-    load(tmp_path, rows_of(60), split_file=kept, split_seed=1)
-    entries = json.loads(kept.read_text())["splits"]
-    assert len(entries) == 2
-    entry = next(iter(entries.values()))
-    assert entry["test"]["row_ids"] == splits["test"].row_ids
-    assert entry["test"]["hash"] == split_hash(splits["test"])
-    assert str(tmp_path) not in kept.read_text()
-
-
-def test_new_rows_go_to_splits_by_share_and_never_into_fixed_sizes(tmp_path):
-    shares = load(tmp_path, rows_of(100), split_file=tmp_path / "s.json")
-    grown = load(tmp_path, rows_of(1100), split_file=tmp_path / "s.json")
-    assert 150 < len(grown["test"]) - len(shares["test"]) < 250
-    plan = {"sample": {"train": 20, "validation": 5}, "split": {"test": 10}}
-    fixed = load(tmp_path, rows_of(100), split_file=tmp_path / "f.json", **plan)
-    again = load(tmp_path, rows_of(300), split_file=tmp_path / "f.json", **plan)
-    assert placed(again) == placed(fixed)
-
-
-def test_a_given_split_that_was_sampled_keeps_its_rows(tmp_path):
-    def load_with_test(n):
-        pl.DataFrame(rows_of(n), schema=["text", "label"], orient="row").write_csv(tmp_path / "t.csv")
-        return load(tmp_path, rows_of(60), test="t.csv", sample={"test": 12}, split_file=tmp_path / "s.json")
-
-    assert load_with_test(50)["test"].row_ids == load_with_test(400)["test"].row_ids
-
-
-def test_rows_that_vanished_are_counted_in_a_warning(tmp_path):
-    load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-    with pytest.warns(AdjudgeWarning, match="^10 rows of the saved split are no longer in the data"):
-        load(tmp_path, rows_of(50), split_file=tmp_path / "s.json")
-
-
-def test_a_damaged_split_file_is_an_error_and_stays(tmp_path):
-    kept = tmp_path / "s.json"
-    kept.write_text("{")
-    with pytest.raises(DataError, match="not a readable split file"):
-        load(tmp_path, rows_of(60), split_file=kept)
-    assert kept.read_text() == "{"
-
-
-def test_no_warning_in_the_ordinary_case(tmp_path):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-    assert not caught
-
-
 def test_the_hash_follows_content_and_not_the_order_of_rows():
     split = Split("test", ["a", "b"], ["x", None], ["1", "2"])
+    # As runs that were made before have it.
+    assert split_hash(split) == "d239d6f3028172d4f1f0173a0d94ad2f899b329ede9715e4bcd74da0f97ba419"
     assert split_hash(split) == split_hash(split.take([1, 0]))
     changed = [
         Split("test", ["a", "c"], ["x", None], ["1", "2"]),
@@ -243,6 +166,15 @@ def test_labels_that_train_lacks_are_named_with_their_rows():
     with pytest.raises(DataError, match=r"t\.csv: test holds the label 'z' \(2 rows: 4, 9\).*allowed: 'x', 'y'"):
         validate_labels({"train": train, "test": test}, ("x", "y"))
     validate_labels({"train": train}, ("x", "y"))
+
+
+@pytest.mark.parametrize(("n", "shown"), [(10, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10)"), (11, "9, 10, …)")])
+def test_of_many_rows_ten_are_shown(n, shown):
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
+    test = Split("test", ["a"] * n, ["z"] * n, [str(i) for i in range(n)])
+    with pytest.raises(DataError) as caught:
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    assert shown in str(caught.value)
 
 
 def test_one_class_only_is_an_error():

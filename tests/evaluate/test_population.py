@@ -137,3 +137,22 @@ def test_seeds_spread_is_that_of_their_mean_by_a_t_distribution():
 def test_answers_that_do_not_fit_are_refused(gold, run, message):
     with pytest.raises(ValueError, match=message):
         count_values(gold, [run], 2, "macro_f1")
+
+
+@pytest.mark.parametrize(("labels", "count"), [(77, 4), (40, 10)])
+def test_labels_with_few_rows_vary_from_draw_to_draw_as_they_do_from_sample_to_sample(labels, count):
+    """Two methods with independent errors: the draws' standard deviation is that of the difference itself."""
+    gold, generator = np.repeat(np.arange(labels), count), np.random.default_rng(0)
+
+    def sample():
+        other = (gold + generator.integers(1, labels, len(gold))) % labels
+        return np.where(generator.random(len(gold)) < 0.7, gold, other)[None]
+
+    differences, spreads = [], []
+    for trial in range(120):
+        first, second = count_values(gold, [sample(), sample()], labels, "macro_f1", resamples=60, seed=trial)
+        differences.append(first.observed - second.observed)
+        spreads.append((first.lost - second.lost)[-1].std())
+    # The standard deviation of 120 is known to 6.5%; with equal shapes it is 1.38 and 1.12 times the draws'.
+    assert np.mean(spreads) == pytest.approx(np.std(differences), rel=0.2)
+    assert np.mean(spreads) > 0.9 * np.std(differences)

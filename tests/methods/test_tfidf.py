@@ -11,7 +11,7 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import Fitted, Setting
 from adjudge.methods.tfidf import METHOD, TfidfConfig, frequent, out_of_fold, stratified_folds, whitespace_share
-from adjudge.models.classifiers.tfidf import Family, Reading, inverse_frequency, weighted
+from adjudge.models.classifiers.tfidf import NgramFeatures, NgramOptions, inverse_frequency, weighted
 
 WORDS = {"good": ["lovely", "great", "fine", "happy"], "bad": ["awful", "broken", "sad", "angry"]}
 
@@ -122,12 +122,12 @@ def test_out_of_fold_bears_small_and_empty_input(texts: list[str], targets: list
 
 @pytest.mark.parametrize(("min_df", "max_features"), [(1, None), (2, None), (3, 7), (500, None)])
 def test_n_grams_counted_once_are_those_that_each_fold_would_count(min_df: int, max_features: int | None) -> None:
-    texts, reading = reviews(60).texts, Reading("word", 1, 2)
+    texts, reading = reviews(60).texts, NgramOptions("word", 1, 2)
     inside, outside = texts[:40], texts[40:]
     counter = reading.counter()
     counts = counter.fit_transform(texts)
     columns = frequent(counts[:40], min_df, max_features)
-    fitted = Family.fit(reading, inside, min_df, max_features)
+    fitted = NgramFeatures.fit(reading, inside, min_df, max_features)
     assert fitted is not None
     family, features = fitted
     assert counter.get_feature_names_out()[columns].tolist() == family.terms

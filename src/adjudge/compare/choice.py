@@ -6,40 +6,40 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from adjudge.compare.costs import cost_named, ratio_phrase
-from adjudge.compare.results import CompareOptions, Group, PairedTest
+from adjudge.compare.results import CompareOptions, MethodGroup, PairedTest
 
 
-def reference_of(groups: Sequence[Group], options: CompareOptions) -> Group:
+def reference_of(groups: Sequence[MethodGroup], options: CompareOptions) -> MethodGroup:
     """The group with the best mean validation score by the metric of the choice; test results have no say.
 
     Where two are equal the cheaper one, then the label, decides. Where a task has no validation rows, only a
     single group can be judged, so it is the reference.
     """
 
-    def order(group: Group) -> tuple[float, float, str]:
+    def order(group: MethodGroup) -> tuple[float, float, str]:
         return (-validation_score(group, options), cost_of(group, options.cost), group.label)
 
     return min(groups, key=order)
 
 
-def validation_score(group: Group, options: CompareOptions) -> float:
+def validation_score(group: MethodGroup, options: CompareOptions) -> float:
     """The mean of the metric of the choice on validation, higher is better; minus infinity where there is none."""
     spread = group.validation.get(options.metric)
     return -math.inf if spread is None else options.deciding.sign * spread.mean
 
 
-def cost_of(group: Group, cost: str) -> float:
+def cost_of(group: MethodGroup, cost: str) -> float:
     """The group's cost; infinite where it is not known, so that an unmeasured method is never the cheapest."""
     value = group.costs.get(cost)
     return math.inf if value is None else value
 
 
-def cheaper_than(reference: Group, groups: Sequence[Group], cost: str) -> list[str]:
+def cheaper_than(reference: MethodGroup, groups: Sequence[MethodGroup], cost: str) -> list[str]:
     """Labels of the groups that cost less than the reference: one of them may be chosen in its place."""
     return [group.label for group in groups if cost_of(group, cost) < cost_of(reference, cost)]
 
 
-def hopeless(reference: Group, groups: Sequence[Group], options: CompareOptions) -> frozenset[str]:
+def hopeless(reference: MethodGroup, groups: Sequence[MethodGroup], options: CompareOptions) -> frozenset[str]:
     """Labels of the constant answers that validation puts more than the margin below the reference: no candidates.
 
     Validation rows say so, and a bound that has to hold for fewer candidates is a tighter one.
@@ -53,8 +53,8 @@ def hopeless(reference: Group, groups: Sequence[Group], options: CompareOptions)
 
 
 def choose(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     tests: Sequence[PairedTest],
     rows: int,
     options: CompareOptions,
@@ -115,11 +115,13 @@ def p_phrase(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _undecided_below(test: PairedTest, chosen: Group, by_label: Mapping[str, Group], options: CompareOptions) -> bool:
+def _undecided_below(
+    test: PairedTest, chosen: MethodGroup, by_label: Mapping[str, MethodGroup], options: CompareOptions
+) -> bool:
     return test.verdict == "open" and cost_of(by_label[test.label], options.cost) < cost_of(chosen, options.cost)
 
 
-def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOptions) -> str:
+def _chosen(group: MethodGroup, reference: MethodGroup, test: PairedTest, options: CompareOptions) -> str:
     deciding = options.deciding
     phrase = cost_named(options.cost).phrase
     ratio = ratio_phrase(cost_of(group, options.cost), cost_of(reference, options.cost), phrase)
@@ -132,7 +134,7 @@ def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOp
     return f"Choose {group.label}: {claim} ({difference_text(test, options)}), {ratio}.{_of_runs(group, reference)}"
 
 
-def _of_runs(group: Group, reference: Group) -> str:
+def _of_runs(group: MethodGroup, reference: MethodGroup) -> str:
     """What one seed can show."""
     single = [one.label for one in (group, reference) if not one.of_method]
     if not single:
@@ -154,8 +156,8 @@ def _cheaper_still(undecided: Sequence[PairedTest]) -> str:
 
 def _cannot_tell(
     undecided: Sequence[PairedTest],
-    reference: Group,
-    by_label: Mapping[str, Group],
+    reference: MethodGroup,
+    by_label: Mapping[str, MethodGroup],
     rows: int,
     options: CompareOptions,
 ) -> str:
@@ -178,7 +180,7 @@ def _cannot_tell(
     )
 
 
-def _reference_chosen(reference: Group, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
+def _reference_chosen(reference: MethodGroup, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
     phrase = cost_named(options.cost).phrase
     best = f"Choose {reference.label}: it is the best on validation"
     alike = f"{' and '.join(floors)}, cheaper, gives every text one answer and is worse than something else"

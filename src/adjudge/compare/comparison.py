@@ -8,7 +8,7 @@ from typing import Any
 
 from adjudge.compare.choice import better_on_test, cheaper_than, choose, hopeless, reference_of, validation_score
 from adjudge.compare.costs import cost_named
-from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, row_scores
+from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, costs_of_labels, row_scores
 from adjudge.compare.fairness import LoadedRun, load_fair
 from adjudge.compare.groups import dominated, make_group, members_by_label, stacked
 from adjudge.compare.notes import notes_of
@@ -17,8 +17,8 @@ from adjudge.compare.results import (
     Comparison,
     Constant,
     ConstantTest,
-    Group,
     LeftOut,
+    MethodGroup,
     PairedTest,
     Spread,
 )
@@ -34,8 +34,8 @@ __all__ = [
     "Comparison",
     "Constant",
     "ConstantTest",
-    "Group",
     "LeftOut",
+    "MethodGroup",
     "PairedTest",
     "Spread",
     "compare_runs",
@@ -97,8 +97,8 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
 
 
 def _tests(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     family: Sequence[str],
     members: Members,
     costs: FloatArray | None,
@@ -120,8 +120,8 @@ def _tests(
 
 def _mistake_costs(options: CompareOptions, loaded: Sequence[LoadedRun]) -> FloatArray | None:
     """Costs as given, else as the task of the first run has them; None where nobody says."""
-    config: Mapping[str, Any] = loaded[0].record.get("config") or {}
-    costs = options.mistake_costs or (config.get("task") or {}).get("mistake_costs")
+    task: Mapping[str, Any] = (loaded[0].record.get("config") or {}).get("task") or {}
+    costs = options.mistake_costs or costs_of_labels(task.get("labels"))
     matrix = cost_matrix(costs, loaded[0].labels) if costs else None
     if options.metric == "cost":
         row_scores("cost", matrix)(loaded[0].test)
@@ -150,7 +150,7 @@ def _known_constants(options: CompareOptions, loaded: Sequence[LoadedRun]) -> tu
     return tuple({constant.name: constant for constant in (*recorded, *options.constants)}.values())
 
 
-def _constants(groups: Sequence[Group], members: Members, options: CompareOptions) -> list[ConstantTest]:
+def _constants(groups: Sequence[MethodGroup], members: Members, options: CompareOptions) -> list[ConstantTest]:
     tests: list[ConstantTest] = []
     for constant in options.constants:
         for group in groups:

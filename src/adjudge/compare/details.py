@@ -11,7 +11,7 @@ from markupsafe import Markup
 from scipy.special import expit
 
 from adjudge.compare.fairness import LoadedRun
-from adjudge.compare.results import Group
+from adjudge.compare.results import MethodGroup
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.calibration import reliability, softmax
 from adjudge.evaluate.intervals import wilson_interval
@@ -26,7 +26,7 @@ MOST_LABELS = 24
 MOST_PAIRS = 25
 MOST_POINTS = 150
 BINS = 10
-SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model"})
+SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model", "batch_invariance"})
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Details:
         facts: name -> value, as text.
     """
 
-    group: Group
+    group: MethodGroup
     confusion: list[list[int]] | None
     confused: list[tuple[str, str, int, float]] | None
     per_class: Mapping[str, Mapping[str, float]]
@@ -85,7 +85,7 @@ class Details:
     facts: Mapping[str, str]
 
 
-def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
+def details_of(group: MethodGroup, members: Sequence[LoadedRun]) -> Details:
     """Recompute what the report shows of one method from the run folders of its seeds."""
     labels = members[0].labels
     gold = np.concatenate([m.test.gold for m in members])
@@ -225,7 +225,7 @@ def _scorings(value: Any) -> tuple[list[str], list[list[str]]] | None:
     return ["scoring", *headers], [[name, *(_fact(row.get(h)) or "–" for h in headers)] for name, row in rows.items()]
 
 
-def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
+def _facts(group: MethodGroup, members: Sequence[LoadedRun]) -> dict[str, str]:
     record = members[0].record
     model = record.get("model") or {}
     template = record.get("template") or {}
@@ -241,10 +241,27 @@ def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
         ),
         "texts shortened": f"{group.truncated:.1%} of the test rows",
         "replies unparsed": f"{group.unparsed:.1%} of the test rows" if group.unparsed else None,
+        "asked alone or among others": "; ".join(filter(None, (_neighbours(m.record) for m in members))) or None,
     }
     for name, source in (("option", (record["config"].get("method") or {})), ("fact", record.get("facts") or {})):
         values |= {f"{name}: {key}": item for key, item in _leaves(source) if key.split(".")[0] not in SHOWN_ELSEWHERE}
     return {name: text for name, value in values.items() if (text := _fact(value))}
+
+
+def _neighbours(record: Mapping[str, Any]) -> str:
+    """How far a run's probabilities depend on what is predicted beside them; empty where they do not."""
+    measured = (record.get("facts") or {}).get("batch_invariance")
+    if not measured:
+        return ""
+    text = (
+        f"probabilities differ by {measured['tolerance']:g} at most ({measured['largest_difference']:.1g} measured on "
+        f"{measured['rows']} texts)"
+    )
+    ties = measured.get("near_ties")
+    if ties is None:
+        return text
+    rows = ", ".join(f"{count:,} {name}" for name, count in ties.items())
+    return f"{text}; rows so near a tie that this could change their answer: {rows}"
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

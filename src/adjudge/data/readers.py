@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from adjudge.core.errors import AdjudgeWarning, DataError
+from adjudge.core.secrets import is_variable
 from adjudge.core.task import Source
 from adjudge.data import delimited, embedded, hub, sql, structured
 from adjudge.data.encodings import Encoding, find_encoding, open_binary
@@ -80,7 +81,7 @@ def read_table(source: Source, *, base: Path | None = None, role: str = "train")
         return Table(hub.read(source, role), source.path.removeprefix("hf://"))
     if source.path.startswith("embedded://"):
         return Table(embedded.read(source, role), source.path.removeprefix("embedded://"))
-    if "://" in source.path:
+    if "://" in source.path or is_variable(source.path):
         return Table(*sql.read(source, base))
     path = resolve(source.path, base)
     form, encoding = _prepare(path, source)
@@ -106,7 +107,7 @@ def iter_tables(
         DataError: as `read_table`.
     """
     source = path if isinstance(path, Source) else Source(path=str(path))
-    if "://" in source.path:
+    if "://" in source.path or is_variable(source.path):
         yield from read_table(source, base=base).frame.iter_slices(batch_rows)
         return
     file = resolve(source.path, base)

@@ -17,7 +17,7 @@ from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
 from adjudge.experiment.source_runs import SPLITS, RunData
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.exchange.imported import Imported, import_folder
-from adjudge.recipe.recipe import source_name
+from adjudge.recipe.recipe import recorded_data
 
 SEQUENCE, ADAPTER = "imported-model", "imported-adapter"
 
@@ -63,7 +63,7 @@ def import_run(
         folder=run,
         method=ADAPTER if (folder / "adapter_config.json").is_file() else SEQUENCE,
         config={"folder": folder.name, "base": Path(base).name if base else None, "max_tokens": max_tokens},
-        facts={"precision": "float32"},
+        facts={"precision": "float32", **_engine(classifier)},
         labels_used={},
         data=data,
         cost={"total_parameters": _parameters(classifier)},
@@ -76,16 +76,17 @@ def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> Run
     if not len(splits.get("validation", ())) or task.data is None:
         raise DataError(f"{task.name}: there are no validation rows, on which the temperature is fitted")
     measured: dict[EvaluatedSplit, Split] = {name: splits[name] for name in SPLITS if name in splits}
-    data: dict[str, Any] = task.data.model_dump(mode="json")
-    for role in ("train", "validation", "test"):
-        if data[role] is not None:
-            data[role]["path"] = source_name(data[role]["path"])
     described = {
         name: {"rows": len(split), "hash": split_hash(split), "source": split.source} for name, split in splits.items()
     }
     record = {
         "recipe": task.name,
-        "config": {"task": task.model_dump(mode="json", exclude={"data"}), "data": data, "seed": 0, "budget": {}},
+        "config": {
+            "task": task.model_dump(mode="json", exclude={"data"}),
+            "data": recorded_data(task.data),
+            "seed": 0,
+            "budget": {},
+        },
         "task": {
             "name": task.name,
             "version": task.version,
@@ -100,6 +101,11 @@ def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> Run
         "calibration": {"temperature": 1.0},
     }
     return RunData(record, measured)
+
+
+def _engine(classifier: Imported) -> dict[str, str]:
+    runs = classifier.network.engine if isinstance(classifier, NeuralClassifier) else classifier
+    return {"engine": runs.path, "engine_reason": runs.reason}
 
 
 def _described(classifier: Imported) -> dict[str, Any]:

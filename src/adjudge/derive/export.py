@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from adjudge.core import processes
 from adjudge.core.atomic import atomic_path, write_json, write_text
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.runs import Run
@@ -155,10 +154,7 @@ def run_script(folder: Path, texts: list[str]) -> Any:
     Raises:
         WorkError: it fails.
     """
-    command = [sys.executable, str(folder / SCRIPT)]
-    done = subprocess.run(
-        command, input=json.dumps(texts), capture_output=True, text=True, encoding="utf-8", check=False
-    )
+    done = processes.run(processes.script_command(folder / SCRIPT), json.dumps(texts))
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise WorkError(f"{folder.name}: the exported model cannot be loaded in a fresh process: {last[0]}")

@@ -110,14 +110,14 @@ def refuse_unlike(sources: Sequence[SourceRun]) -> None:
 
 def _likelihoods(sources: Sequence[SourceRun]) -> npt.NDArray[np.float64]:
     """What each member gives the gold answers of validation, ``[M, D]``: one for a row, or for each label of it."""
-    found = []
+    likelihoods = []
     for source in sources:
         arrays = read_arrays(source.run.predictions("validation"), source.labels, source.data.problem)
         if arrays.sets is None:
-            found.append(arrays.probs[np.arange(len(arrays.gold)), arrays.gold])
+            likelihoods.append(arrays.probs[np.arange(len(arrays.gold)), arrays.gold])
         else:
-            found.append(np.where(arrays.sets[arrays.gold], arrays.probs, 1 - arrays.probs).ravel())
-    return np.stack(found).astype(np.float64)
+            likelihoods.append(np.where(arrays.sets[arrays.gold], arrays.probs, 1 - arrays.probs).ravel())
+    return np.stack(likelihoods).astype(np.float64)
 
 
 def mixture_weights(likelihoods: npt.NDArray[np.float64]) -> list[float]:

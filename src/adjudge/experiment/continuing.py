@@ -115,8 +115,8 @@ class StartingPoint:
         decision = replace(classifier.decision, problem=problem)
         after = prediction_table(rows, Predicted(self.labels, logits, probs, *counted, replies, decision))
         before = self.run.predictions("test")[known]
-        found = paired_tables(before, after, self.labels, problem)
-        return {"run": name, "left_out_rows": len(self.test) - len(rows), **found}
+        tested = paired_tables(before, after, self.labels, problem)
+        return {"run": name, "left_out_rows": len(self.test) - len(rows), **tested}
 
 
 def starting_point(folder: Path) -> StartingPoint:

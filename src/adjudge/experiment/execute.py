@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
-from adjudge.core.errors import WorkError
+from adjudge.core.errors import WorkError, without_credentials
 from adjudge.core.problem import stated
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
@@ -24,7 +24,8 @@ from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.inputs import Inputs, split_records
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
-from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
+from adjudge.experiment.neighbours import batch_facts
+from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, prepare_resume
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
 from adjudge.recipe.recipe import PlannedRun
@@ -68,7 +69,7 @@ def execute(
         folder.mkdir(parents=True, exist_ok=resume)
         since = 0.0
         if resume:
-            record["started"], since = run.record()["started"], take_up(run)
+            record["started"], since = run.record()["started"], prepare_resume(run)
         run.write_record(record)
         with RunLog(folder / "log.jsonl", since) as log:
             try:
@@ -96,7 +97,7 @@ def execute(
 def error_line(error: BaseException) -> str:
     """An error as one line without the folders of this machine, for run.json."""
     text = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
-    return _PATH.sub("", " ".join(text.split()))
+    return _PATH.sub("", without_credentials(" ".join(text.split())))
 
 
 def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
@@ -145,6 +146,8 @@ def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: R
     log.note("fitted")
     seconds, rows = _predict(fitted, inputs, run, record, progress)
     log.note("predicted")
+    record["facts"] |= batch_facts(classifier, run, inputs.predicted())
+    log.note("texts alone and among others compared")
     if inputs.start is not None:
         record["facts"]["forgetting"] = inputs.start.forgetting(classifier, inputs.train, progress)
         log.note("forgetting checked")

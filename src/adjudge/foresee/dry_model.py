@@ -26,7 +26,7 @@ NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 
 
 @dataclass(frozen=True)
-class Adapted:
+class DryModel:
     """A model under a method, by its shape.
 
     Attributes:
@@ -83,7 +83,7 @@ class Adapted:
         return held
 
 
-def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
+def dry_model(options: Any, n_labels: int, precision: str) -> DryModel:
     """The model of a method's options, adapted as the method will adapt it.
 
     Args:
@@ -111,7 +111,7 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
 
     trunk = dry_trunk(config, apply)
     tied = bool(getattr(config, "tie_word_embeddings", False)) or model_kind(config) == "encoder"
-    return Adapted(
+    return DryModel(
         config=config,
         apply=apply,
         trunk=trunk,

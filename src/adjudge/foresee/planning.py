@@ -24,11 +24,11 @@ def estimate_recipe(recipe: LoadedRecipe, *, probe: bool = False, progress: Prog
     shown = progress or SilentProgress()
     inputs = read_inputs(recipe)
     first: dict[str, Estimate] = {}
-    found = []
+    estimates = []
     for planned in plan(recipe):
         key = f"{planned.display} {planned.options.model_dump_json()}"
         if key not in first:
             foreseen = estimate_run(planned, inputs)
             first[key] = probe_run(planned, inputs, foreseen, shown) if probe else foreseen
-        found.append(first[key].renamed(planned.name))
-    return found
+        estimates.append(first[key].renamed(planned.name))
+    return estimates

@@ -14,7 +14,7 @@ from adjudge.methods.difficulty import difficulty
 from adjudge.methods.method import Fitted, Setting
 from adjudge.methods.targets import targets_of
 from adjudge.methods.warm_start import start_from
-from adjudge.methods.writing import decide_by_reply, give_writer, refuse_other_losses, settle
+from adjudge.methods.writing import attach_writer, decide_by_reply, refuse_other_losses, restore_label_head
 from adjudge.models.assembly import describe
 from adjudge.models.classifiers.neural import CHUNK_TEXTS, NeuralClassifier
 from adjudge.models.engine.heads import WritingHead
@@ -22,21 +22,21 @@ from adjudge.models.engine.network import Network
 from adjudge.models.engine.throughput import matrix_peak, operations_per_token
 from adjudge.models.trunk.lookup import keep_gradients
 from adjudge.models.trunk.masks import mask_quickly
-from adjudge.train.batches import Rows
+from adjudge.train.batches import EncodedRows
 from adjudge.train.loop import Trainer
-from adjudge.train.multitask import Lesson, joined, mixing_steps
+from adjudge.train.multitask import TrainingTask, joined, mixing_steps
 from adjudge.train.trained import Trained
 from adjudge.train.training_config import TrainingConfig
 
 
-def encode_rows(split: Split, classifier: NeuralClassifier) -> Rows:
+def encode_rows(split: Split, classifier: NeuralClassifier) -> EncodedRows:
     """A split's rows, ready for the loop."""
     targets = targets_of(split, classifier.labels, classifier.decision.problem)
-    return Rows(classifier.prompt.encode(split.texts, classifier.tokenizer), targets)
+    return EncodedRows(classifier.prompt.encode(split.texts, classifier.tokenizer), targets)
 
 
 @dataclass(frozen=True)
-class Pupil:
+class TrainingJob:
     """A classifier that is about to be trained, and what it is trained on."""
 
     classifier: NeuralClassifier
@@ -44,12 +44,12 @@ class Pupil:
     validation: Split
     setting: Setting
 
-    def lesson(self, config: TrainingConfig) -> Lesson:
+    def task(self, config: TrainingConfig) -> TrainingTask:
         """Its rows, ready for the loop."""
         classifier, labels = self.classifier, self.setting.labels
         rows = encode_rows(self.train, classifier)
         hard = difficulty(config.curriculum, self.train, rows, len(labels))
-        return Lesson(
+        return TrainingTask(
             network=classifier.network,
             train=replace(rows, difficulty=hard, soft=self.setting.soft),
             validation=encode_rows(self.validation, classifier),
@@ -59,28 +59,28 @@ class Pupil:
         )
 
 
-def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted:
+def train_classifiers(jobs: Sequence[TrainingJob], config: TrainingConfig) -> Fitted:
     """Train the trainable weights of one classifier's network, or of several on one trunk, and describe what happened.
 
     Args:
-        pupils: the fit's own first, then those of `Setting.joint`.
+        jobs: the fit's own first, then those of `Setting.joint`.
         config: see `TrainingConfig`.
 
     Returns:
         The first one fitted, with the others as `Fitted.further`.
     """
-    first, setting = pupils[0].classifier, pupils[0].setting
+    first, setting = jobs[0].classifier, jobs[0].setting
     if setting.start is not None:
         start_from(first, setting.start)
-    heads = [pupil.classifier.network.head for pupil in pupils]
-    for pupil, head in zip(pupils, heads, strict=True):
+    heads = [job.classifier.network.head for job in jobs]
+    for job, head in zip(jobs, heads, strict=True):
         if isinstance(head, WritingHead):
-            refuse_other_losses(config.loss, pupil.setting)
-            give_writer(pupil.classifier, pupil.setting)
+            refuse_other_losses(config.loss, job.setting)
+            attach_writer(job.classifier, job.setting)
     if not any(isinstance(head, WritingHead) and head.shares_table for head in heads):
         keep_gradients(first.network.engine.trunk)  # else the gradient of all words is added to the tokens'
     mask_quickly(first.network.engine.trunk)
-    network = joined([pupil.classifier.network for pupil in pupils])
+    network = joined([job.classifier.network for job in jobs])
     trainer = Trainer(
         network,
         config,
@@ -90,39 +90,39 @@ def train_classifiers(pupils: Sequence[Pupil], config: TrainingConfig) -> Fitted
         max_seconds=setting.max_seconds,
         checkpoints=setting.checkpoints,
     )
-    sizes = [pupil.classifier.network.n_parameters() for pupil in pupils]
-    lessons = [pupil.lesson(config) for pupil in pupils]
+    sizes = [job.classifier.network.n_parameters() for job in jobs]
+    tasks = [job.task(config) for job in jobs]
     temperature = setting.joint.temperature if setting.joint else 1.0
-    done, selection = trainer.teach(lessons, temperature)
+    done, selection = trainer.fit_tasks(tasks, temperature)
     shared = done.facts() | {"matrix_peak_share": _peak_share(network, done)}
-    if len(pupils) > 1:
-        shared["joint"] = _mixture(pupils, config, temperature)
+    if len(jobs) > 1:
+        shared["joint"] = _mixture(jobs, config, temperature)
     fitted = [
-        _fitted(pupil, shared | {"trainable_parameters": size[0], "total_parameters": size[1]}, selection.logits)
-        for pupil, size in zip(pupils, sizes, strict=True)
+        _fitted(job, shared | {"trainable_parameters": size[0], "total_parameters": size[1]}, selection.logits)
+        for job, size in zip(jobs, sizes, strict=True)
     ]
     return replace(fitted[0], further=tuple(fitted[1:]))
 
 
-def _mixture(pupils: Sequence[Pupil], config: TrainingConfig, temperature: float) -> dict[str, Any]:
+def _mixture(jobs: Sequence[TrainingJob], config: TrainingConfig, temperature: float) -> dict[str, Any]:
     """Facts about tasks that were learnt together: the steps are those of a training that nothing ended early."""
-    sizes = [len(pupil.train) for pupil in pupils]
+    sizes = [len(job.train) for job in jobs]
     steps = mixing_steps(sizes, temperature, config.total_steps(*sizes))
     return {
         "temperature": temperature,
         "tasks": [
-            {"name": pupil.setting.task.name, "train_rows": size, "steps": count}
-            for pupil, size, count in zip(pupils, sizes, steps, strict=True)
+            {"name": job.setting.task.name, "train_rows": size, "steps": count}
+            for job, size, count in zip(jobs, sizes, steps, strict=True)
         ],
     }
 
 
-def _fitted(pupil: Pupil, facts: dict[str, Any], logits: npt.NDArray[np.float32]) -> Fitted:
-    classifier, validation = pupil.classifier, pupil.validation
-    facts = describe(classifier) | facts | settle(classifier)
+def _fitted(job: TrainingJob, facts: dict[str, Any], logits: npt.NDArray[np.float32]) -> Fitted:
+    classifier, validation = job.classifier, job.validation
+    facts = describe(classifier) | facts | restore_label_head(classifier)
     # In longer splits the classifier packs its batches within blocks of texts, and other batches round otherwise.
     whole = len(logits) == len(validation) <= CHUNK_TEXTS
-    used = {"train": len(pupil.train), "validation": len(validation)}
+    used = {"train": len(job.train), "validation": len(validation)}
     return Fitted(classifier, used, facts, logits + classifier.offset if whole else None)
 
 

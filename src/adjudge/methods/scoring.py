@@ -146,12 +146,12 @@ def _scorings(
 ) -> dict[str, Any]:
     """How each scoring does on the validation rows that the offset was estimated on."""
     gold = label_indices(sample, setting.labels)
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for name, offset in offsets.items():
         predicted = (logits + offset).argmax(axis=1).astype(np.int64)
-        found[name] = {
+        scores[name] = {
             "validation_accuracy": accuracy(gold, predicted),
             "validation_macro_f1": macro_f1(gold, predicted, len(setting.labels)),
             "rows": len(gold),
         }
-    return found
+    return scores

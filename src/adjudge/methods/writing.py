@@ -39,7 +39,7 @@ def refuse_other_losses(loss: LossConfig, setting: Setting) -> None:
         )
 
 
-def give_writer(classifier: NeuralClassifier, setting: Setting) -> None:
+def attach_writer(classifier: NeuralClassifier, setting: Setting) -> None:
     """Let a classifier write its replies, while it learns to as well: its writer follows the weights."""
     if isinstance(classifier.network.head, WritingHead):
         classifier.writer = reply_writer(classifier.network.head.written(), classifier.prompt, setting)
@@ -61,7 +61,7 @@ def decide_by_reply(classifier: NeuralClassifier) -> Callable[[Sequence[Encoded]
     return decide
 
 
-def settle(classifier: NeuralClassifier) -> dict[str, Any]:
+def restore_label_head(classifier: NeuralClassifier) -> dict[str, Any]:
     """Give a classifier that has learnt to write the head that scores its closed set; facts for run.json."""
     head = classifier.network.head
     if not isinstance(head, WritingHead) or classifier.writer is None:

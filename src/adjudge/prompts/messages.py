@@ -101,4 +101,4 @@ def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> Con
 
 def _fill(template: str, filled: dict[str, str]) -> str:
     """Fill placeholders in one pass: what is filled in is not searched for placeholders again."""
-    return re.sub("|".join(rf"\{{{name}\}}" for name in filled), lambda found: filled[found[0][1:-1]], template)
+    return re.sub("|".join(rf"\{{{name}\}}" for name in filled), lambda match: filled[match[0][1:-1]], template)

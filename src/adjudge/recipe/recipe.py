@@ -13,11 +13,13 @@ from pydantic import Field, field_validator
 from adjudge.core.config import StrictModel, apply_overrides, parse_override, read_yaml, validate
 from adjudge.core.errors import ConfigError, did_you_mean
 from adjudge.core.hashing import hash_file, hash_json
+from adjudge.core.secrets import masked, source_name
 from adjudge.core.task import Data, Name, Task
 from adjudge.methods import METHODS, MethodConfig
 
 Seed = Annotated[int, Field(ge=0)]
 M = TypeVar("M", bound=StrictModel)
+_ROLES = ("train", "validation", "test")
 
 
 class Budget(StrictModel):
@@ -27,7 +29,7 @@ class Budget(StrictModel):
     max_train_rows: int | None = Field(None, ge=2, description="train rows, drawn stratified by split_seed")
 
 
-class Constant(StrictModel):
+class PublishedFigure(StrictModel):
     """A published figure, shown beside the runs. It is a constant: its own sampling error is not known."""
 
     name: str = Field(min_length=1, description="what reached it")
@@ -50,7 +52,7 @@ class Recipe(StrictModel):
     accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
     store_texts: bool = Field(True, description="keep the texts of validation and test in the run folders")
     checkpoint_seconds: float = Field(300.0, gt=0, description="time between checkpoints, for `run --resume`")
-    constants: list[Constant] = Field(default_factory=list, description="published figures, for `compare`")
+    constants: list[PublishedFigure] = Field(default_factory=list, description="published figures, for `compare`")
 
     @field_validator("seeds")
     @classmethod
@@ -245,24 +247,23 @@ def identity(recipe: LoadedRecipe) -> dict[str, str]:
 
 def _data_config(recipe: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
     """The data of a resolved config, and what of it shapes the result."""
-    data: dict[str, Any] = {**recipe.data.model_dump(mode="json"), "files": _file_hashes(recipe)}
-    for role in ("train", "validation", "test"):
-        if data[role] is not None:
-            data[role]["path"] = source_name(data[role]["path"])
-    return data, {key: value for key, value in data.items() if key != "accept"}
+    data = {**recorded_data(recipe.data), "files": _file_hashes(recipe)}
+    shaping = {key: value for key, value in data.items() if key != "accept"}
+    for role in _ROLES:
+        if shaping[role] is not None:  # what is masked in a run shapes it all the same
+            shaping[role] = {**shaping[role], "query": getattr(recipe.data, role).query}
+    return data, shaping
 
 
-def source_name(path: str) -> str:
-    """A data source as a run may name it: base name of a file, hub id, embedded name, last part of a database URL.
-
-    Absolute paths say who worked where, and database URLs hold passwords; neither belongs into a run.
-    """
-    scheme, separator, rest = path.partition("://")
-    if not separator:
-        return Path(path).name
-    if scheme in ("hf", "embedded"):
-        return path
-    return f"{scheme}://{rest.split('?')[0].rstrip('/').rsplit('/', 1)[-1].rsplit('@', 1)[-1]}"
+def recorded_data(data: Data) -> dict[str, Any]:
+    """The data as a run may tell of it, JSON-ready: sources without folders, no password in a URL or a query."""
+    recorded: dict[str, Any] = data.model_dump(mode="json")
+    for role in _ROLES:
+        source = recorded[role]
+        if source is not None:
+            source["path"] = source_name(source["path"])
+            source["query"] = source["query"] and masked(source["query"])
+    return recorded
 
 
 def model_name(model: str) -> str:

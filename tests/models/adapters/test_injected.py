@@ -17,8 +17,8 @@ from adjudge.models.adapters import add_lora, load_adapter, resolve_targets, sav
 from adjudge.models.adapters.injected import add_adalora, add_ia3
 from adjudge.models.adapters.target_layers import linear_layers
 from adjudge.models.derive.folding import fold
-from tests.models import one_by_one as ref
 from tests.models.adapters.test_against_single_rows import FRESH, ia3, lora
+from tests.models.engine import one_by_one as ref
 from tests.tiny_architectures import tiny_architecture
 
 IDS = torch.tensor([[30, 41, 52, 63, 74]])

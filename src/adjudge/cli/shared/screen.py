@@ -44,8 +44,13 @@ def complain(message: str, *, mark: str = "error") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON and nothing else to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print JSON and nothing else to standard output; with escapes where its encoding lacks a character."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def table(

@@ -101,12 +101,12 @@ def dynamic_codes() -> torch.Tensor:
 
     After the sign, zeros count powers of ten and what is left of the bits divides ``[0.1, 1]`` evenly.
     """
-    found = [0.0, 1.0]
+    codes = [0.0, 1.0]
     for bits in range(7):
         edges = torch.linspace(0.1, 1, 2**bits + 1)
         middles = (edges[:-1] + edges[1:]) / 2 * 10.0 ** (bits - 6)
-        found += middles.tolist() + (-middles).tolist()
-    return torch.tensor(sorted(found))
+        codes += middles.tolist() + (-middles).tolist()
+    return torch.tensor(sorted(codes))
 
 
 @lru_cache(maxsize=1)

@@ -38,7 +38,7 @@ class KnownCounter(Protocol):
     """A tokenizer that can tell what it knows."""
 
     def count_known(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-        """See `adjudge.models.tokenizer.ModelTokenizer.count_known`."""
+        """See `adjudge.models.trunk.tokenizer.ModelTokenizer.count_known`."""
 
 
 def refuse_missing_files(folder: Path) -> None:
