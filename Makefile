@@ -9,7 +9,7 @@ READY  := $(VENV)/ready
 DEV    := $(VENV)/ready-for-development
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast mutants lint style types imports format bench test-oldest clean
+.PHONY: help install demo test test-fast mutants lint style types imports format bench test-oldest clean architectures
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ format: $(DEV)  ## rewrite the files in the agreed style
 # One of them: make bench NAME=data_gate ARGS="--rows 10000". Peers get environments of their own, made at first use.
 BENCHMARKS := train_cpu train_cpu_encoder score_cpu generate_cpu time_to_accuracy scaling gpu data_gate
 ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu
+
+architectures: $(DEV)  ## the table of architectures and methods in docs/models.md, made anew
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.architectures --write
 
 bench: $(DEV)  ## the benchmarks, in order (DATA=FOLDER of the emotion rows), or one: make bench NAME=…
 	@for name in $(or $(NAME),$(BENCHMARKS)); do \

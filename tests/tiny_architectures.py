@@ -198,6 +198,8 @@ DECODERS: dict[str, dict[str, Any]] = {
     "xlstm": {},
 }
 ARCHITECTURES = {**ENCODERS, **DECODERS}
+KNOWN = [architecture for architecture in ARCHITECTURES if architecture in CONFIG_MAPPING]
+"""Those that the installed version of Transformers has."""
 
 
 def tiny_config(architecture: str) -> Any:

@@ -143,6 +143,8 @@ def _unavailable(located: Located, error: Exception) -> ModelNotFoundError:
     reason = textwrap.shorten(str(error), 400, placeholder=" …").rstrip(".") or type(error).__name__
     if "trust_remote_code" in str(error):
         reason = "it needs program code of its own, which comes with the weights and is never run here"
+    elif "use_safetensors" in str(error):
+        reason = "it has no weights as safetensors, and pickled ones are refused; look for a copy of it that has some"
     if located.is_local:
         return ModelNotFoundError(f"model {located.name!r}: {located.source} cannot be loaded: {reason}")
     names = [model.id for model in MODELS]
