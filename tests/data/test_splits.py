@@ -121,6 +121,15 @@ def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
         load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
 
 
+def test_a_cell_that_is_missing_in_a_split_column_names_no_split(tmp_path):
+    pl.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "part": ["train", None]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    data = Data.model_validate({"train": "a.parquet", "split_column": "part"})
+    with pytest.raises(DataError, match="names no split: '' in rows 2; allowed"):
+        load_splits(TASK, data, base=tmp_path)
+
+
 def test_what_a_split_column_does_not_name_is_made_from_its_train_rows(tmp_path):
     rows = [(f"text {i // 2}", "ab"[i // 2 % 2], ["test", "train"][i // 2 % 5 > 0]) for i in range(200)]
     splits = load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
