@@ -45,8 +45,12 @@ def test_sizes_may_be_numbers_of_rows_and_zero_makes_no_split(tmp_path):
 def test_given_splits_are_drawn_from_too(tmp_path):
     (tmp_path / "v.csv").write_text("text,label\nv,a\n")
     (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
-    splits = load(tmp_path, rows_of(60), validation="v.csv", test="t.csv", sample={"train": 12})
-    assert {name: len(split) for name, split in splits.items()} == {"train": 12, "validation": 1, "test": 2}
+    files = {"validation": "v.csv", "test": "t.csv"}
+    for drawn in ({"sample": {"train": 12}}, {"split": {"per_class": 4}}):
+        splits = load(tmp_path, rows_of(60), **files, **drawn)
+        assert {name: len(split) for name, split in splits.items()} == {"train": 12, "validation": 1, "test": 2}
+    load(tmp_path, rows_of(60), split_file=tmp_path / "s.json", **files)
+    assert not (tmp_path / "s.json").exists()
 
 
 def test_only_what_is_missing_is_split_off_train(tmp_path):
@@ -115,6 +119,22 @@ def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
     rows = [("a", "x", "train"), ("b", "y", "holdout"), ("c", "x", "")]
     with pytest.raises(DataError, match=r"'holdout' in rows 2; '' in rows 3; allowed: train, validation"):
         load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+
+
+def test_a_cell_that_is_missing_in_a_split_column_names_no_split(tmp_path):
+    pl.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "part": ["train", None]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    data = Data.model_validate({"train": "a.parquet", "split_column": "part"})
+    with pytest.raises(DataError, match="names no split: '' in rows 2; allowed"):
+        load_splits(TASK, data, base=tmp_path)
+
+
+def test_what_a_split_column_does_not_name_is_made_from_its_train_rows(tmp_path):
+    rows = [(f"text {i // 2}", "ab"[i // 2 % 2], ["test", "train"][i // 2 % 5 > 0]) for i in range(200)]
+    splits = load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 144, "validation": 16, "test": 40}
+    assert not set(splits["train"].texts) & set(splits["validation"].texts)
 
 
 def test_a_split_column_without_train_is_an_error(tmp_path):
@@ -229,6 +249,15 @@ def test_rows_with_several_labels_are_stratified_by_their_rarest(tmp_path):
     assert {name: found["rare"] for name, found in counts.items()} == {"train": 10, "validation": 5, "test": 5}
     assert {name: found["middle"] for name, found in counts.items()} == {"train": 30, "validation": 15, "test": 15}
     assert label_set(task, splits["train"]) == ("common", "middle", "rare")
+
+
+def test_a_label_that_is_rare_in_every_set_is_divided_too(tmp_path):
+    cells = [f"common {i % 8}" for i in range(160)] + [f"common {i}|rare" for i in range(8)]
+    rows = [(f"text {i}", cell) for i, cell in enumerate(cells)]
+    task = Task(name="t", problem="multi_label")
+    splits = load(tmp_path, rows, task, split={"validation": 0.25, "test": 0.25})
+    counts = {name: sum("rare" in cell for cell in split.labels) for name, split in splits.items()}
+    assert counts == {"train": 4, "validation": 2, "test": 2}
 
 
 def test_rows_for_each_label_are_no_number_where_a_row_has_several(tmp_path):

@@ -41,6 +41,7 @@ def test_rows_without_a_text_or_without_a_group_join_no_groups(tmp_path):
     rows += [(f"own {i}", "a", "") for i in range(20)]
     splits = load(tmp_path, rows, PEOPLE, columns=COLUMNS, **AT_USER)
     assert not shared(splits)
+    assert all(any(text.startswith("own") for text in split.texts) for split in splits.values())
     assert {name: len(split) for name, split in splits.items()} == {"train": 70, "validation": 10, "test": 20}
 
 

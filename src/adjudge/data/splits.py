@@ -64,7 +64,7 @@ def load_splits(
         for loss in losses:
             warnings.warn(loss, AdjudgeWarning, stacklevel=2)
     else:
-        splits = {**given, **assign(pool, data.split, makes, data.split_seed)} if makes else dict(given)
+        splits = {**given, **assign(pool, data.split, makes, data.split_seed)}
         splits = draw({name: splits[name] for name in NAMES if name in splits}, data)
     if saved is not None:
         saved.keep(given["train"], splits, split_hash)
