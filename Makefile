@@ -58,8 +58,8 @@ format: $(DEV)  ## rewrite the files in the agreed style
 
 # All of them in order, about 80 minutes on two cores: make bench DATA=FOLDER   (train.txt, val.txt, test.txt)
 # One of them: make bench NAME=data_gate ARGS="--rows 10000". Peers get environments of their own, made at first use.
-BENCHMARKS := train_cpu train_cpu_encoder score_cpu time_to_accuracy scaling gpu data_gate
-ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu
+BENCHMARKS := train_cpu train_cpu_encoder score_cpu time_to_accuracy scaling gpu data_gate choice_error
+ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu choice_error
 
 bench: $(DEV)  ## the benchmarks, in order (DATA=FOLDER of the emotion rows), or one: make bench NAME=…
 	@for name in $(or $(NAME),$(BENCHMARKS)); do \
