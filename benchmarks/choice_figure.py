@@ -30,7 +30,10 @@ def draw(summaries: Sequence[dict[str, Any]], path: Path) -> None:
     places = range(len(summaries))
     _shares(wrong, summaries, (("bound_fails", "bound too high", "D", "#9fb8c9"), ("wrong", "wrong choice", "o", RED)))
     wrong.axvline(5, color=GREY, linewidth=1)
-    wrong.set(xlabel="% of comparisons (line: 5)", xlim=(-0.5, None))
+    wrong.set(
+        xlabel="% of comparisons (line: 5)",
+        xlim=(-0.5, max(15.0, 105 * max(one["bound_fails"]["share"] for one in summaries))),
+    )
     _shares(
         covered, summaries,
         (("own_covered", "own macro-F1", "D", "#c98a2b"), ("differences_covered", "differences", "o", "#20639b")),

@@ -103,8 +103,10 @@ def counted(
     recalls = np.broadcast_to(np.asarray(recall, dtype=np.float64), rows.shape)
     confused = np.tile(rows, (len(rows), 1)).astype(np.float64) * (1.0 if mistakes is None else mistakes)
     asked = {key: options.pop(key) for key in ("margin", "clear", "limit", "costs") if key in options}
-    setup = Setup(**{"name": name, "metric": metric, "margin": DECIDING[metric].margin, "labels": len(rows), **asked})
-    return CountWorld(setup, rows, (chances(recalls, confused),), **{"seeds": (1,), **options})
+    margin = asked.pop("margin", DECIDING[metric].margin)
+    setup = Setup(name, metric, margin, len(rows), **asked)
+    seeds = options.pop("seeds", (1,))
+    return CountWorld(setup, rows, (chances(recalls, confused),), seeds, **options)
 
 
 def at_margin(world: CountWorld) -> CountWorld:
@@ -118,4 +120,4 @@ def zipf(labels: int, rows: int, least: int) -> IntArray:
     shares = 1 / np.arange(1, labels + 1)
     counts = np.maximum(least, np.floor(rows * shares / shares.sum())).astype(np.int64)
     counts[0] += rows - counts.sum()
-    return counts
+    return np.asarray(counts)

@@ -91,13 +91,11 @@ def real_worlds(folder: Path) -> list[World]:
         SystemExit: a file is not there, or a line is no ``text;label``.
     """
     gold, answers, n_labels = fitted(folder)
-    worlds: list[World] = []
-    for metric, rows, seeds in (
+    asked: tuple[tuple[DecidingMetric, int, int], ...] = (
         ("macro_f1", 200, 1), ("macro_f1", 1000, 1), ("macro_f1", 5000, 1), ("macro_f1", 1000, 3),
         ("macro_f1", 5000, 3), ("accuracy", 1000, 1), ("accuracy", 5000, 3),
-    ):  # fmt: skip
-        worlds += _pair(metric, rows, seeds, (gold, answers, n_labels))
-    return worlds
+    )  # fmt: skip
+    return [world for one in asked for world in _pair(*one, (gold, answers, n_labels))]
 
 
 def _pair(metric: DecidingMetric, rows: int, seeds: int, fits: tuple[IntArray, list[IntArray], int]) -> list[World]:

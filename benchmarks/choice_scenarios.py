@@ -203,7 +203,7 @@ def limits() -> list[World]:
         "limits/one-seed-in-ten-fails", (1000, 1000), 0.9, metric="accuracy", seeds=(3, 3), seed_sd=0.003,
         collapse=(0.1, 0.2), limit="seeds are normal",
     )  # fmt: skip
-    single = {"limit": "one row of a label says nothing of its own spread"}
+    single: dict[str, Any] = {"limit": "one row of a label says nothing of its own spread"}
     return [
         differing(fails, lower_recall(), [-0.0002]),
         differing(counted("limits/50-labels-of-1", [1] * 50, 0.8, **single), lower_recall(), [-0.0105]),

@@ -125,7 +125,7 @@ class CountWorld:
     @cached_property
     def shares(self) -> Floats:
         """Of the labels in the population, ``[K]``."""
-        return self.label_rows / self.label_rows.sum()
+        return np.asarray(self.label_rows / self.label_rows.sum())
 
     @property
     def n_rows(self) -> int:
