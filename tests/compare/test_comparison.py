@@ -321,7 +321,7 @@ def test_what_mistakes_cost_decides(tmp_path: Path) -> None:
     assert (found.reference, found.choice) == ("b", "b")
     test = runs[0].predictions("test")[:300]
     assert found.group("a").test["cost"].mean == pytest.approx(10 * (test["gold"] == "urgent").sum() / 1000)
-    with pytest.raises(ConfigError, match="needs the cost of every mistake"):
+    with pytest.raises(ConfigError, match="needs the costs of mistakes"):
         compare_runs(runs, CompareOptions(resamples=200, metric="cost"))
     with pytest.raises(ConfigError, match="'never' is no label"):
         compare_runs(runs, CompareOptions(resamples=200, metric="cost", mistake_costs={"never": {"later": 1.0}}))
@@ -332,7 +332,8 @@ def test_costs_of_mistakes_come_with_the_runs_and_tell_no_groups_apart(tmp_path:
     runs = [build_run(tmp_path, Spec("lora", seed=seed), rows) for seed in range(2)]
     for run, costs in zip(runs, ({"urgent": {"later": 7.0}}, None), strict=True):
         record = run.record()
-        record["config"]["task"] |= {"mistake_costs": costs} if costs else {}
+        labels = {label: {"mistakes": costs.get(label)} if costs else {} for label in rows.labels}
+        record["config"]["task"]["labels"] = labels
         run.write_record(record)
     found = compare_runs(runs, CompareOptions(resamples=200, metric="cost"))
     assert [group.seeds for group in found.groups] == [(0, 1)]

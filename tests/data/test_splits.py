@@ -86,6 +86,21 @@ def test_a_split_column_names_the_splits_in_any_case(tmp_path):
     assert list(splits["train"].row_numbers) == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("train", "train"), ("training", "train"), ("TEST", "test"), (" validation ", "validation"),
+        ("valid", "validation"), ("val", "validation"), ("dev", "validation"),
+    ],
+)  # fmt: skip
+def test_a_split_has_several_names_in_a_column(tmp_path, value, name):
+    rows = [("a", "x", "train"), ("b", "y", value)]
+    splits = load(
+        tmp_path, rows, columns=("text", "label", "part"), split_column="part", split={"validation": 0, "test": 0}
+    )
+    assert splits[name].texts[-1] == "b"
+
+
 def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
     rows = [("a", "x", "train"), ("b", "y", "holdout"), ("c", "x", "")]
     with pytest.raises(DataError, match=r"'holdout' in rows 2; '' in rows 3; allowed: train, validation"):
@@ -127,6 +142,8 @@ def test_a_plan_that_cannot_be_kept_is_an_error(tmp_path, rows, plan, message):
 
 def test_the_hash_follows_content_and_not_the_order_of_rows():
     split = Split("test", ["a", "b"], ["x", None], ["1", "2"])
+    # As runs that were made before have it.
+    assert split_hash(split) == "d239d6f3028172d4f1f0173a0d94ad2f899b329ede9715e4bcd74da0f97ba419"
     assert split_hash(split) == split_hash(split.take([1, 0]))
     changed = [
         Split("test", ["a", "c"], ["x", None], ["1", "2"]),
@@ -149,6 +166,15 @@ def test_labels_that_train_lacks_are_named_with_their_rows():
     with pytest.raises(DataError, match=r"t\.csv: test holds the label 'z' \(2 rows: 4, 9\).*allowed: 'x', 'y'"):
         validate_labels({"train": train, "test": test}, ("x", "y"))
     validate_labels({"train": train}, ("x", "y"))
+
+
+@pytest.mark.parametrize(("n", "shown"), [(10, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10)"), (11, "9, 10, …)")])
+def test_of_many_rows_ten_are_shown(n, shown):
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
+    test = Split("test", ["a"] * n, ["z"] * n, [str(i) for i in range(n)])
+    with pytest.raises(DataError) as caught:
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    assert shown in str(caught.value)
 
 
 def test_one_class_only_is_an_error():

@@ -114,7 +114,9 @@ def test_old_rows_of_a_group_in_two_splits_stay_and_new_ones_follow_what_is_clea
     kept.write_text(json.dumps(saved))
     users = {name: splits[name].meta["user"][0] for name in ("train", "test")}
     more = [*rows, *((f"more of {user}", "a", user) for user in users.values())]
-    grown = load(tmp_path, more, PEOPLE, kept, COLUMNS, **AT_USER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grown = load(tmp_path, more, PEOPLE, kept, COLUMNS, **AT_USER)
     assert sum(map(len, grown.values())) == 82
     assert all(f"more of {user}" in grown[name].texts for name, user in users.items())
 

@@ -29,7 +29,7 @@ from adjudge.models.trunk.readout import Readout, Scaling
 from adjudge.prompts.trie import build_trie
 from adjudge.train.distillation import SoftTargets
 from tests.methods.test_lora import LABELS, TRAIN, VALIDATION
-from tests.models.one_by_one import BATCHES, PREFIX, assert_close, load_trunk, model_folder
+from tests.models.engine.one_by_one import BATCHES, PREFIX, assert_close, load_trunk, model_folder
 from tests.tiny_models import tiny_model
 
 # Of different lengths, one the beginning of another, all with the end token (2) behind them.

@@ -46,7 +46,7 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
     ] = None,
     costs: Annotated[
         Path | None,
-        typer.Option(help="For --metric cost: a YAML file of mistake_costs (gold: {answer: cost}), or a task file."),
+        typer.Option(help="For --metric cost: a YAML file, gold: {answer: cost}, or a task file with them."),
     ] = None,
     cost: Annotated[
         str, typer.Option(help="What cheap means: a key of the cost in run.json.")
@@ -107,13 +107,16 @@ def _deciding(options: CompareOptions, metric: str, margin: float | None) -> Com
 
 
 def _mistake_costs(path: Path) -> dict[str, dict[str, float]]:
-    """Costs from a YAML file: under ``mistake_costs``, as in a task, or at the top."""
+    """Costs from a YAML file: ``gold label: {answer: cost}``, or a task file whose labels have ``mistakes``."""
+    from adjudge.compare.deciding import costs_of_labels
     from adjudge.core.config import read_yaml
 
     content = read_yaml(path)
-    costs = content.get("mistake_costs", content) if isinstance(content, dict) else content
+    costs = costs_of_labels(content.get("labels")) if isinstance(content, dict) and "labels" in content else content
     whole = isinstance(costs, dict) and costs and all(isinstance(row, dict) for row in costs.values())
     cells = [value for row in costs.values() for value in row.values()] if whole else [None]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in cells):
-        raise ConfigError(f"{path}: expected costs as `gold label: {{answer: cost}}`, got {content!r}")
+        raise ConfigError(
+            f"{path}: expected costs as `gold label: {{answer: cost}}`, or a task file whose labels say them"
+        )
     return {str(gold): {str(answer): float(cost) for answer, cost in row.items()} for gold, row in costs.items()}

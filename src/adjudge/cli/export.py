@@ -37,7 +37,7 @@ def export(
 
     facts = export_run(one_run(run), output, kind=format, weights=dtype, data_license=data_license)
     parity, console = facts["parity"], results()
-    console.print(f"form: {facts['form']}")
+    console.print(f"form: {facts['form']}: {escape(facts['loads'])}", soft_wrap=True)
     different = parity["different_replies"]
     difference = f"largest difference {parity['largest_difference']:.2g} on {parity['rows']} texts"
     if different is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import sys
@@ -124,8 +123,8 @@ def _as_file(texts: Iterable[str], path: Path) -> Path:
 def _copy(path: Path) -> None:
     """Write a UTF-8 file to standard output."""
     with path.open(encoding="utf-8") as stream:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
+        if callable(reconfigure := getattr(sys.stdout, "reconfigure", None)):
+            reconfigure(encoding="utf-8")
         shutil.copyfileobj(stream, sys.stdout)
     sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from adjudge.compare.choice import better_on_test, cheaper_than, choose, hopeless, reference_of, validation_score
 from adjudge.compare.costs import cost_named
-from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, row_scores
+from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, costs_of_labels, row_scores
 from adjudge.compare.fairness import LoadedRun, load_fair
 from adjudge.compare.groups import dominated, make_group, members_by_label, stacked
 from adjudge.compare.notes import notes_of
@@ -120,8 +120,8 @@ def _tests(
 
 def _mistake_costs(options: CompareOptions, loaded: Sequence[LoadedRun]) -> FloatArray | None:
     """Costs as given, else as the task of the first run has them; None where nobody says."""
-    config: Mapping[str, Any] = loaded[0].record.get("config") or {}
-    costs = options.mistake_costs or (config.get("task") or {}).get("mistake_costs")
+    task: Mapping[str, Any] = (loaded[0].record.get("config") or {}).get("task") or {}
+    costs = options.mistake_costs or costs_of_labels(task.get("labels"))
     matrix = cost_matrix(costs, loaded[0].labels) if costs else None
     if options.metric == "cost":
         row_scores("cost", matrix)(loaded[0].test)

@@ -26,7 +26,7 @@ MOST_LABELS = 24
 MOST_PAIRS = 25
 MOST_POINTS = 150
 BINS = 10
-SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model"})
+SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model", "batch_invariance"})
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,27 @@ def _facts(group: MethodGroup, members: Sequence[LoadedRun]) -> dict[str, str]:
         ),
         "texts shortened": f"{group.truncated:.1%} of the test rows",
         "replies unparsed": f"{group.unparsed:.1%} of the test rows" if group.unparsed else None,
+        "asked alone or among others": "; ".join(filter(None, (_neighbours(m.record) for m in members))) or None,
     }
     for name, source in (("option", (record["config"].get("method") or {})), ("fact", record.get("facts") or {})):
         values |= {f"{name}: {key}": item for key, item in _leaves(source) if key.split(".")[0] not in SHOWN_ELSEWHERE}
     return {name: text for name, value in values.items() if (text := _fact(value))}
+
+
+def _neighbours(record: Mapping[str, Any]) -> str:
+    """How far a run's probabilities depend on what is predicted beside them; empty where they do not."""
+    measured = (record.get("facts") or {}).get("batch_invariance")
+    if not measured:
+        return ""
+    text = (
+        f"probabilities differ by {measured['tolerance']:g} at most ({measured['largest_difference']:.1g} measured on "
+        f"{measured['rows']} texts)"
+    )
+    ties = measured.get("near_ties")
+    if ties is None:
+        return text
+    rows = ", ".join(f"{count:,} {name}" for name, count in ties.items())
+    return f"{text}; rows so near a tie that this could change their answer: {rows}"
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

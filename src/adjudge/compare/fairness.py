@@ -17,7 +17,7 @@ from adjudge.evaluate.arrays import Arrays, read_arrays, with_shared_sets
 
 SHOWN = 5
 """How many row ids an error message shows."""
-_WITHOUT_INFLUENCE = {"task": {"description", "mistake_costs"}, "data": {"accept"}}
+_WITHOUT_INFLUENCE = {"task": {"description"}, "data": {"accept"}}
 """Parts of a config that a run was started or is judged by, but that shape nothing in it."""
 
 
@@ -197,6 +197,9 @@ def config_key(record: Mapping[str, Any]) -> str:
     config = {key: value for key, value in record["config"].items() if key != "seed"}
     for part, keys in _WITHOUT_INFLUENCE.items():
         config[part] = {key: value for key, value in (config.get(part) or {}).items() if key not in keys}
+    labels = config["task"].get("labels")
+    if isinstance(labels, Mapping):  # what mistakes cost is asked after the run, not of it
+        config["task"]["labels"] = {label: {**info, "mistakes": None} for label, info in labels.items()}
     return hash_json([record.get("method"), (record.get("model") or {}).get("id"), _set_options(config)])
 
 

@@ -46,7 +46,7 @@ def _blind(deciding: Sequence[PairedTest], first: LoadedRun, options: CompareOpt
     held = _label_rows(first)
     missing = [label for label, count in zip(first.labels, held, strict=True) if not count]
     if missing:
-        yield f"No test row has the label {_some(missing)}; nothing here speaks of it."
+        yield f"No test row has the label {_some(missing)}: differences in {title} are over the other labels."
     present = int((held > 0).sum())
     enough = rows_without_a_loss(options.margin * present, of_f1=True)
     few = sorted((int(count), label) for label, count in zip(first.labels, held, strict=True) if 0 < count < enough)

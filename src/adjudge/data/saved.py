@@ -22,7 +22,7 @@ FORMAT = 1
 def plan_key(task: Task, data: Data, makes: Sequence[str]) -> str:
     """What a made split depends on besides its rows; another seed or plan is another entry of the file."""
     source = data.train.model_dump()
-    source["path"] = source["path"].rsplit("/", 1)[-1]
+    source["path"] = source["path"].rpartition("/")[2]
     return hash_json(
         {
             "seed": data.split_seed,

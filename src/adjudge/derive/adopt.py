@@ -63,7 +63,7 @@ def import_run(
         folder=run,
         method=ADAPTER if (folder / "adapter_config.json").is_file() else SEQUENCE,
         config={"folder": folder.name, "base": Path(base).name if base else None, "max_tokens": max_tokens},
-        facts={"precision": "float32"},
+        facts={"precision": "float32", **_engine(classifier)},
         labels_used={},
         data=data,
         cost={"total_parameters": _parameters(classifier)},
@@ -101,6 +101,11 @@ def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> Run
         "calibration": {"temperature": 1.0},
     }
     return RunData(record, measured)
+
+
+def _engine(classifier: Imported) -> dict[str, str]:
+    runs = classifier.network.engine if isinstance(classifier, NeuralClassifier) else classifier
+    return {"engine": runs.path, "engine_reason": runs.reason}
 
 
 def _described(classifier: Imported) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from adjudge.evaluate.paired_runs import paired
 from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
+from adjudge.experiment.neighbours import batch_facts
 from adjudge.experiment.source_runs import RunData, SourceRun
 from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
 
@@ -79,13 +80,14 @@ def make_run(derived: DerivedRun, classifier: Classifier, progress: Progress | N
         with RunLog(folder / "log.jsonl") as log, PeakMemory() as memory:
             record["cost"] |= _predict(run, classifier, data, record, shown)
             log.note("predicted")
+            batches = batch_facts(classifier, run, data.splits)
             run.write_record({**record, "status": "running"})
             write_json(folder / "metrics.json", evaluate_run(run))
             classifier.save(folder / "model")
             probe = probe_texts(data.splits["validation"].texts)
             trip = verify_saved(classifier, folder / "model", probe, tolerance=tolerance_of(record))
             log.note("round trip verified")
-        record["facts"] |= {
+        record["facts"] |= batches | {
             "round_trip": trip.facts(),
             "paired": [paired(other.run, run, data.labels, data.problem) for other in derived.against],
         }

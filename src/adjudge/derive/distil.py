@@ -164,7 +164,8 @@ def _read(
     labels: list[str | None] = []
     known = frozenset(source.labels)
     for frame in iter_tables(DataSource(path=str(file))):
-        given = labels_of(task, frame, file.name) if task.label in frame.columns else [None] * len(frame)
+        labelled = all(column in frame.columns for column in task.label_columns)
+        given = labels_of(task, frame, file.name) if labelled else [None] * len(frame)
         for text, cell in zip(texts_of(task, frame, file.name), given, strict=True):
             if text and not text.isspace() and hash_text(text) not in measured:
                 texts.append(text)

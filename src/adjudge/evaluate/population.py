@@ -8,7 +8,9 @@ run it is the bound of Clopper and Pearson, for the difference of two runs and a
 
 A label's F1 rests on the rows of that label, so there the unseen row is spread over the k rarest labels, for several
 k, and the worst of these counts. How many rows a label has is taken from the test set, not from the weights, and the
-weights of a label's few rows vary more (`label_shapes`): what these say then varies as a small sample does.
+weights of a label's few rows vary more (`label_shapes`): what these say then varies as a small sample does. Another
+test set would have more or fewer of them beside the same number of false alarms, so these are drawn for each row of
+the label (`alarms_per_row`).
 """
 
 from __future__ import annotations
@@ -86,12 +88,13 @@ def count_values(
     for_labels = metric == "macro_f1"
     shape = label_shapes(kinds, counts) if for_labels else np.ones(len(kinds.count))
     for weights, unseen in _row_weights(kinds.count, shape, resamples, generator):
-        held = (
-            generator.standard_gamma(counts, size=(len(weights), len(counts))) if for_labels else weights @ kinds.held
-        )
+        labels = (len(weights), len(counts))
+        held = generator.standard_gamma(counts, size=labels) if for_labels else weights @ kinds.held
         right, given = (
-            (weights @ table).reshape(*held.shape[:1], -1, len(counts)) for table in (kinds.right, kinds.given)
+            (weights @ table).reshape(len(weights), -1, len(counts)) for table in (kinds.right, kinds.given)
         )
+        if for_labels:
+            given = right + alarms_per_row(given - right, held, counts)
         start, chunk = 0, []
         for runs in methods:
             own = slice(start, start + len(runs))
@@ -139,11 +142,28 @@ def mean_values(
     return _with_seeds([scores.mean(axis=1) for scores in methods], sides, resamples, generator)
 
 
+def alarms_per_row(alarms: Draws, sizes: Draws, counts: Draws) -> Draws:
+    """False alarms beside a label's rows if there were ``sizes`` of them, brought to ``counts``.
+
+    Args:
+        alarms: ``[R, S, C]``.
+        sizes: ``[R, C]`` draws of how many rows a label has.
+        counts: ``[C]`` how many it has; where 0, alarms stay as they are.
+    """
+    shares = np.divide(counts, sizes, out=np.ones_like(sizes), where=sizes > 0)
+    return np.asarray(alarms * shares[:, None])
+
+
 class MacroF1:
-    """Mean F1 over labels; a label's number of rows is the test set's."""
+    """Mean F1 over the labels that the test set has; a label's number of rows is the test set's.
+
+    A label without a row is left out though some run may answer it: F1 = 0 in its place would belong to those runs
+    alone that answer it, and dilute the difference of all others. Such an answer is a mistake all the same.
+    """
 
     def __init__(self, counts: Draws) -> None:
         self.counts = counts
+        self.present = counts > 0
         self.rarest = [label for label in np.argsort(counts, kind="stable") if counts[label] > 0]
         sizes = [2**power for power in range(len(self.rarest).bit_length())]
         self.sizes = sorted({min(size, len(self.rarest)) for size in [*sizes, len(self.rarest)]})
@@ -161,15 +181,20 @@ class MacroF1:
             share = share[:, None]
             kept, gained = right * (1 - share), share * self.counts
             rest = given - right * share
-            lost.append(macro_f1_from_counts(kept, self.counts, rest).mean(axis=1))
-            won.append(macro_f1_from_counts(kept + gained, self.counts, rest + gained).mean(axis=1))
+            lost.append(self.mean(kept, rest).mean(axis=1))
+            won.append(self.mean(kept + gained, rest + gained).mean(axis=1))
         return np.stack(lost), np.stack(won)
 
     def observed(self, kinds: RowKinds, place: slice) -> Draws:
         """The metric of every seed on the rows themselves, ``[S]``."""
         shape = (-1, len(self.counts))
         right, given = ((kinds.count @ table).reshape(shape)[place] for table in (kinds.right, kinds.given))
-        return macro_f1_from_counts(right, self.counts, given)
+        return self.mean(right, given)
+
+    def mean(self, right: Draws, given: Draws) -> Draws:
+        """``[..., C]`` counts to the mean, ``[...]``."""
+        at = self.present
+        return macro_f1_from_counts(right[..., at], self.counts[at], given[..., at])
 
 
 class _Matthews:

@@ -24,6 +24,7 @@ from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.inputs import Inputs, split_records
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
+from adjudge.experiment.neighbours import batch_facts
 from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, prepare_resume
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
@@ -145,6 +146,8 @@ def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: R
     log.note("fitted")
     seconds, rows = _predict(fitted, inputs, run, record, progress)
     log.note("predicted")
+    record["facts"] |= batch_facts(classifier, run, inputs.predicted())
+    log.note("texts alone and among others compared")
     if inputs.start is not None:
         record["facts"]["forgetting"] = inputs.start.forgetting(classifier, inputs.train, progress)
         log.note("forgetting checked")

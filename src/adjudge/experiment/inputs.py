@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adjudge.core.runs import EvaluatedSplit
 from adjudge.core.types import Split
 from adjudge.data.splits import split_hash
 from adjudge.experiment.continuing import StartingPoint
@@ -38,6 +39,11 @@ class Inputs:
         """The splits by name."""
         fitted = {"train": self.train, "validation": self.validation}
         return fitted if self.test is None else {**fitted, "test": self.test}
+
+    def predicted(self) -> dict[EvaluatedSplit, Split]:
+        """The splits that a run predicts, by name."""
+        validation: dict[EvaluatedSplit, Split] = {"validation": self.validation}
+        return validation if self.test is None else {**validation, "test": self.test}
 
 
 def split_records(inputs: Inputs) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ import numpy as np
 from adjudge.core.errors import ConfigError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
 from adjudge.core.optional import require
+from adjudge.core.processes import keep_working_folder_out
 from adjudge.core.protocols import Progress, SilentProgress, replies_of
 from adjudge.core.studies import StudyRecord, TrialRecord, TrialState
 from adjudge.evaluate.calibrate import gold_indices
@@ -148,6 +149,7 @@ def _in_processes(
     target: Target, inputs: Inputs, search: Search, folder: Path, missing: int, advance: Callable[[int], None]
 ) -> None:
     """Share the trials out to processes of their own, and watch the database."""
+    keep_working_folder_out()
     context = multiprocessing.get_context("spawn")
     jobs = min(search.jobs, missing)
     counts = [missing // jobs + (i < missing % jobs) for i in range(jobs)]

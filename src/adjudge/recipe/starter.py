@@ -20,6 +20,7 @@ from adjudge.core.errors import DataError, UsageError
 from adjudge.core.task import Name, Source
 from adjudge.core.types import Split
 from adjudge.data.checks.corpus import build_corpus
+from adjudge.data.label_columns import LabelColumns, listed_labels, marked_columns, read_label_columns
 from adjudge.data.readers import read_table
 from adjudge.data.rows import cells
 
@@ -46,7 +47,7 @@ class Starter:
         task: the task file.
         recipe: the recipe file.
         text: the text column.
-        label: the label column.
+        label: the label column, or all of them.
         id: the row id column, or None.
         rows: rows of the data file.
         labels: the labels, sorted.
@@ -82,7 +83,7 @@ def write_starter(
     folder: Path = Path(),
     name: str | None = None,
     text: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
 ) -> Starter:
     """Write ``tasks/<name>.yaml`` and ``recipes/<name>.yaml`` for a data file.
 
@@ -95,7 +96,7 @@ def write_starter(
         folder: where ``tasks/`` and ``recipes/`` go.
         name: of the task and the recipe; default: the file's name.
         text: text column; default: found.
-        label: label column; default: found.
+        label: label column, or a column of 0 and 1 for each label; default: found.
 
     Raises:
         DataError: the file cannot be read, or no text or label column can be told.
@@ -103,7 +104,7 @@ def write_starter(
     """
     table = read_table(Source(path=str(data_file)))
     frame = table.frame
-    name = _usable(name) if name is not None else _file_name(data_file)
+    name = usable_name(name, data_file)
     task, recipe = folder / "tasks" / f"{name}.yaml", folder / "recipes" / f"{name}.yaml"
     existing = [file for file in (task, recipe) if file.exists()]
     if existing:
@@ -113,33 +114,35 @@ def write_starter(
         )
     columns = _look(frame)
     text = text or _guess_text(columns, data_file.name, label)
-    others: list[str] = []
+    others: list[str | tuple[str, ...]] = []
     if label is None:
-        label, *others = _guess_labels(columns, data_file.name, text)
-    if text == label:
+        label, *others = _guess_labels(columns, data_file.name, text, frame)
+    if text in (label if not isinstance(label, str) else [label]):
         raise UsageError(f"{data_file.name}: column {text!r} cannot be both the text and the label")
     row_id = next((c.name for c in columns if _ID_NAME.search(c.name) and _is_unique(frame, c.name)), None)
     texts = [cell or "" for cell in cells(frame, text, data_file.name)]
-    values = [cell if cell and not cell.isspace() else None for cell in cells(frame, label, data_file.name)]
-    labels = tuple(sorted({value for value in values if value is not None}))
+    chosen = read_label_columns(frame, label, data_file.name)
+    labels = chosen.labels
     if len(labels) < 2:
-        raise DataError(f"{data_file.name}: column {label!r} holds {len(labels)} label; a classifier needs two")
-    flaws = _flaws(texts, values)
+        raise DataError(f"{data_file.name}: column {chosen.name!r} holds {len(labels)} label; a classifier needs two")
+    flaws = _flaws(texts, chosen.cells)
     source = Path(os.path.relpath(data_file.resolve(), task.parent.resolve())).as_posix()
     mean_tokens = sum(map(guess_tokens, texts)) / len(texts)
     minutes = estimate_minutes(len(texts), mean_tokens, matrix_speed())
-    write_text(task, _task_text(name, source, _Columns(text, label, row_id), labels, flaws))
-    write_text(recipe, _recipe_text(name, len(texts), mean_tokens, minutes))
-    notes = [*_flaw_notes(flaws), *_other_notes(others)]
-    return Starter(task, recipe, text, label, row_id, len(texts), labels, minutes, tuple(notes))
+    write_text(task, _task_text(name, source, _Columns(text, chosen, row_id), flaws))
+    write_text(recipe, recipe_text(name, len(texts), mean_tokens, minutes))
+    notes = [*chosen.notes, *_flaw_notes(flaws), *_other_notes(others)]
+    return Starter(task, recipe, text, chosen.name, row_id, len(texts), labels, minutes, tuple(notes))
 
 
-def _usable(name: str) -> str:
-    """The name, if tasks and folders may be called so.
+def usable_name(name: str | None, data_file: Path) -> str:
+    """The name, if tasks and folders may be called so, or one made from the file's.
 
     Raises:
         UsageError: it cannot be used.
     """
+    if name is None:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", data_file.name.split(".")[0]).strip("-_")[:60] or "task"
     try:
         return str(TypeAdapter(Name).validate_python(name))
     except ValidationError as error:
@@ -165,31 +168,26 @@ def _flaw_notes(flaws: dict[str, int]) -> list[str]:
     ]
 
 
-def _other_notes(others: Sequence[str]) -> list[str]:
+def _other_notes(others: Sequence[str | tuple[str, ...]]) -> list[str]:
     return [f"could be the label too: {', '.join(map(repr, others))}; choose with --label"] if others else []
-
-
-def _file_name(data_file: Path) -> str:
-    stem = data_file.name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "task"
 
 
 def _look(frame: pl.DataFrame) -> list[_Column]:
     found = []
     head = frame.head(LOOK_ROWS)
     for column in frame.columns:
-        try:
-            filled = [cell for cell in cells(head, column) if cell]
-        except DataError:
-            continue  # lists and objects are neither text nor label
+        listed = listed_labels(head, column)
+        filled = [cell for cell in cells(head, column) if cell] if listed is None else listed
         mean = sum(map(len, filled)) / len(filled) if filled else 0.0
-        found.append(_Column(column, len(set(filled)), len(filled), mean, frame.schema[column] == pl.String))
+        is_text = listed is None and frame.schema[column] == pl.String
+        found.append(_Column(column, len(set(filled)), len(filled), mean, is_text))
     return found
 
 
-def _guess_text(columns: Sequence[_Column], name: str, label: str | None) -> str:
+def _guess_text(columns: Sequence[_Column], name: str, label: str | Sequence[str] | None) -> str:
     """The column of the longest strings; among long ones, one whose name says text comes first."""
-    candidates = [c for c in columns if c.is_text and c.name != label and not _ID_NAME.search(c.name)]
+    labels = [label] if isinstance(label, str) else label or ()
+    candidates = [c for c in columns if c.is_text and c.name not in labels and not _ID_NAME.search(c.name)]
     long = [c for c in candidates if c.mean_chars >= MIN_TEXT_CHARS and 2 * c.distinct > c.filled]
     if not long:
         # Texts of very short answers are still texts where the name says so.
@@ -201,8 +199,10 @@ def _guess_text(columns: Sequence[_Column], name: str, label: str | None) -> str
     return max(long, key=lambda c: (_named(c.name, TEXT_NAMES) and 3 * c.mean_chars >= longest, c.mean_chars)).name
 
 
-def _guess_labels(columns: Sequence[_Column], name: str, text: str) -> list[str]:
-    """Columns of few, short, repeated values, the likeliest first.
+def _guess_labels(
+    columns: Sequence[_Column], name: str, text: str, frame: pl.DataFrame
+) -> list[str | tuple[str, ...]]:
+    """Columns of few, short, repeated values, the likeliest first; or columns of 0 and 1 together.
 
     One whose name says label comes first, then the fewest values. Many or long values need such a name.
     """
@@ -215,6 +215,8 @@ def _guess_labels(columns: Sequence[_Column], name: str, text: str) -> list[str]
             f"{name}: no column looks like a label (2 to {MAX_LABELS} short values, each used again); "
             f"columns besides the text: {shown}; say which one it is (label)"
         )
+    if not named and (marked := marked_columns(frame, [c.name for c in candidates])):
+        return [marked]
     if not named and len(candidates) > 1:
         shown = ", ".join(f"{c.name} ({c.distinct} values)" for c in candidates)
         raise DataError(f"{name}: several columns could be the label: {shown}; say which one it is (label)")
@@ -319,11 +321,12 @@ class _Columns:
     """The columns of a task."""
 
     text: str
-    label: str
+    labels: LabelColumns
     id: str | None
 
 
-def _task_text(name: str, source: str, columns: _Columns, labels: Sequence[str], flaws: dict[str, int]) -> str:
+def _task_text(name: str, source: str, columns: _Columns, flaws: dict[str, int]) -> str:
+    labels = columns.labels.labels
     keys = map(_yaml, labels)
     listed = "\n".join(f"  {key}: {{}}" if len(key) <= MAX_KEY_CHARS else f"  ? {key}\n  : {{}}" for key in keys)
     text_line = f"text: {_yaml(columns.text)}"
@@ -337,7 +340,7 @@ name: {_yaml(name)}
 version: 1                # raise it when the meaning of a label changes
 
 {text_line:<25} # or a list of columns: [title, body]
-label: {_yaml(columns.label)}
+{columns.labels.to_yaml()}
 {id_line:<25} # a column of unique row ids; default: a hash of the content
 metadata: []              # columns kept for slices in the report: [shop, year]
 
@@ -358,7 +361,8 @@ data:
 """
 
 
-def _recipe_text(name: str, rows: int, mean_tokens: float, minutes: dict[str, float]) -> str:
+def recipe_text(name: str, rows: int, mean_tokens: float, minutes: dict[str, float]) -> str:
+    """A recipe of all six methods for ``../tasks/<name>.yaml``, with comments that explain it."""
     methods = []
     for work in _WORK:
         methods.append(f"  - kind: {work.method:<18}# {shown_minutes(minutes[work.method])}")

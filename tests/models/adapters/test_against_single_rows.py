@@ -16,7 +16,7 @@ from adjudge.models.adapters.bottleneck import add_bottlenecks
 from adjudge.models.adapters.injected import add_adalora, add_ia3, add_lora
 from adjudge.models.adapters.target_layers import linear_layers
 from adjudge.models.engine.engine import Engine
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 

@@ -15,8 +15,8 @@ from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import add_lora, load_adapter, resolve_targets, save_adapter
 from adjudge.models.adapters.injected import add_adalora
 from adjudge.models.adapters.target_layers import linear_layers
-from tests.models import one_by_one as ref
 from tests.models.adapters.test_against_single_rows import FRESH, ia3, lora
+from tests.models.engine import one_by_one as ref
 
 IDS = torch.tensor([[30, 41, 52, 63, 74]])
 

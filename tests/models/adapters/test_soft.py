@@ -18,7 +18,7 @@ from adjudge.models.adapters.soft import PromptEncoder, add_prefix, add_prompt, 
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.engine.engine import Engine
 from adjudge.models.trunk.loading import load_pretrained
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 P = 4

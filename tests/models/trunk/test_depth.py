@@ -22,7 +22,7 @@ from adjudge.models.trunk.depth import keep_first_layers
 from adjudge.models.trunk.loading import load_pretrained
 from tests.methods.test_adapted import fit
 from tests.methods.test_lora import VALIDATION
-from tests.models.one_by_one import BATCHES, PREFIX
+from tests.models.engine.one_by_one import BATCHES, PREFIX
 from tests.tiny_models import FAMILIES, tiny_model
 
 DEPTH, KEPT = 4, 3

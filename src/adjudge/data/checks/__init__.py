@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from adjudge.data.checks import labels, near, repeats, sampled, texts, unknown
+from adjudge.data.checks import labels, near, repeats, sampled, texts, unknown, variants
 from adjudge.data.checks.contract import Check
 
 CHECKS: tuple[Check, ...] = (
     *texts.CHECKS,
     *labels.CHECKS,
+    *variants.CHECKS,
     *repeats.CHECKS,
     *near.CHECKS,
     *unknown.CHECKS,

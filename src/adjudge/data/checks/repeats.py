@@ -8,8 +8,8 @@ import numpy as np
 
 from adjudge.data.checks.contract import Check, Context, Finding, finding
 from adjudge.data.checks.corpus import Corpus
-from adjudge.data.checks.labels import fold
 from adjudge.data.checks.wording import percent, rows, texts, verb
+from adjudge.data.spelling import fold
 
 
 def duplicate(context: Context) -> list[Finding]:
@@ -53,7 +53,7 @@ def overlap(context: Context) -> list[Finding]:
 
 
 def contradiction(context: Context) -> list[Finding]:
-    """Texts that have different labels, over all splits. Labels that differ by case or space alone are equal here."""
+    """Texts that have different labels, over all splits. Labels that people read as one are equal here."""
     corpus = context.corpus
     cells = [tuple(sorted({fold(corpus.written[i]) for i in _labels_of(corpus, k)})) for k in _cells(corpus)]
     folded = {cell: index for index, cell in enumerate(dict.fromkeys(cells))}

@@ -8,7 +8,7 @@ mask; causality is aligned to the end of a row.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -126,15 +126,27 @@ def lay_out(lengths: torch.Tensor, prefix: int) -> RowLayout:
         lengths: ``[B]`` tokens of each row, in the order of the tokens, on the CPU.
         prefix: tokens of the shared prefix, P; 0 for none.
     """
-    ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    key_ends = torch.cat([lengths.new_zeros(1), (lengths + prefix).cumsum(0)])
-    shared = torch.arange(prefix)
+    return lay_out_paths([lengths], [torch.arange(prefix)], prefix)
+
+
+def lay_out_paths(lengths: Sequence[torch.Tensor], paths: Sequence[torch.Tensor], prefix: int) -> RowLayout:
+    """Where queries and keys lie of rows that stand behind different paths of a tree.
+
+    Args:
+        lengths: of each family of rows with one path, tokens of each row in the order of the tokens, on the CPU.
+        paths: of each family, where the keys before its rows are.
+        prefix: P, tokens of the shared prefix; the first row's first key is at P.
+    """
+    sizes = torch.cat(list(lengths))
+    ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    before = [path for family, path in zip(lengths, paths, strict=True) for _ in range(len(family))]
     keys = [
-        torch.cat([shared, prefix + torch.arange(start, start + length)])
-        for start, length in zip(ends[:-1].tolist(), lengths.tolist(), strict=True)
+        torch.cat([path, prefix + torch.arange(start, start + length)])
+        for path, start, length in zip(before, ends[:-1].tolist(), sizes.tolist(), strict=True)
     ]
-    longest = int(lengths.max())
-    return RowLayout(ends.int(), key_ends.int(), torch.cat(keys), longest, longest + prefix)
+    key_sizes = torch.tensor([len(one) for one in keys])
+    key_ends = torch.cat([key_sizes.new_zeros(1), key_sizes.cumsum(0)])
+    return RowLayout(ends.int(), key_ends.int(), torch.cat(keys), int(sizes.max()), int(key_sizes.max()))
 
 
 def to_device(rows: RowLayout, device: torch.device) -> RowLayout:

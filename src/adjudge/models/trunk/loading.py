@@ -22,7 +22,7 @@ from adjudge.models.trunk.depth import keep_first_layers
 from adjudge.models.trunk.dropout import set_dropout
 from adjudge.models.trunk.folder import refuse_unreadable
 from adjudge.models.trunk.quiet import quiet_transformers
-from adjudge.models.trunk.readout import Readout, find_readout
+from adjudge.models.trunk.readout import Readout, find_readout, trunk_of
 from adjudge.models.trunk.stored import want_whole_weights
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.models.trunk.trial import state_width
@@ -129,7 +129,7 @@ def _convert_gguf(file: Path, target: Path) -> None:
 
 
 @contextmanager
-def _reading(located: Located) -> Iterator[None]:
+def reading(located: Located) -> Iterator[None]:
     """Tell whatever a model's files make Transformers fail with as one message."""
     try:
         yield
@@ -166,7 +166,7 @@ def load_config(located: Located) -> Any:
     from transformers import AutoConfig
 
     quiet_transformers()
-    with _reading(located):
+    with reading(located):
         config = AutoConfig.from_pretrained(located.source, trust_remote_code=False)
     want_whole_weights(config, located.name)
     return config
@@ -214,7 +214,7 @@ def load_tokenizer(located: Located, table_rows: int | None = None) -> ModelToke
     quiet_transformers()
     if located.is_local:
         refuse_missing_files(Path(located.source))
-    with _reading(located):
+    with reading(located):
         known = AutoTokenizer.from_pretrained(located.source, trust_remote_code=False)
     tokenizer = ModelTokenizer(known, table_rows)
     refuse_without_vocabulary(tokenizer, located.source)
@@ -297,7 +297,7 @@ def load_pretrained(
     located = replace(located, layers=keep_first_layers(config, first_layers))
     beside = Located(located.name, str(tokenizer_folder)) if tokenizer_folder else located
     tokenizer = load_tokenizer(beside, table_rows(config))
-    with _reading(located):
+    with reading(located):
         trunk, readout = _encoder(located, config) if kind == "encoder" else _causal(located, config)
         return Pretrained(located, kind, trunk, readout, tokenizer, state_width(trunk))
 
@@ -316,9 +316,8 @@ def _causal(located: Located, config: Any) -> tuple[nn.Module, Readout | None]:
 
     model, missing = _from_pretrained(AutoModelForCausalLM, located, config)
     # Checkpoints of text embedders hold the trunk alone; that will do, as long as nobody asks for label words.
-    trunk: nn.Module = model.base_model
-    inside = "" if trunk is model else f"{model.base_model_prefix}."
-    _refuse_random_weights(located, {name for name in missing if name.startswith(inside)})
+    inside, trunk = trunk_of(model)
+    _refuse_random_weights(located, {name for name in missing if name.startswith(f"{inside}.")})
     return trunk, None if missing else find_readout(model)
 
 
