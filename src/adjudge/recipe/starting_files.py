@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from adjudge.core.config import parse_scalar
+from adjudge.core.config import parse_scalar, to_flow
 from adjudge.recipe.minutes import WORK, shown_minutes
 
 MAX_KEY_CHARS = 100
@@ -52,44 +51,26 @@ class Start:
     flaws: Mapping[str, int]
 
 
-def _flow(value: Any) -> str:
-    """A value on one line of YAML: a text, a list of texts, or the options of a source."""
-    if isinstance(value, str):
-        return _yaml(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_quoted(_flow(item)) for item in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_flow(key)}: {_quoted(_flow(item))}' for key, item in value.items())}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _quoted(scalar: str) -> str:
-    """A scalar that may stand in a flow sequence or mapping, whose brackets and commas a plain one must not hold."""
-    plain = scalar[:1] not in "'\"[{" and any(char in scalar for char in ",[]{}#:")
-    return json.dumps(scalar, ensure_ascii=False) if plain else scalar
-
-
 def _source_line(role: str, options: Mapping[str, Any]) -> str:
-    value = options["path"] if len(options) == 1 else options
-    return f"{role}: {_flow(value)}"
+    return f"{role}: {_yaml(options['path']) if len(options) == 1 else to_flow(dict(options))}"
 
 
 def _labels_lines(labels: Mapping[str, str]) -> str:
     lines = []
     for cell, label in labels.items():
-        key, about = _yaml(cell), "{}" if cell == label else _flow({"name": label})
+        key, about = _yaml(cell), "{}" if cell == label else to_flow({"name": label})
         lines.append(f"  {key}: {about}" if len(key) <= MAX_KEY_CHARS else f"  ? {key}\n  : {about}")
     return "\n".join(lines)
 
 
 def task_text(start: Start) -> str:
     """The task file."""
-    text_line = f"text: {_flow(start.text[0] if len(start.text) == 1 else start.text)}"
+    text_line = f"text: {_yaml(start.text[0]) if len(start.text) == 1 else to_flow(list(start.text))}"
     id_line = "# id: column" if start.id is None else f"id: {_yaml(start.id)}"
     accept_line = f"accept: [{', '.join(start.flaws)}]"
     shown = ", ".join(f"{code} {rows:,}" for code, rows in start.flaws.items())
     rows_shown = f" (rows found: {shown})" if start.flaws else ""
-    problem = _flow({"kind": "multi_label", "separator": start.separator})
+    problem = to_flow({"kind": "multi_label", "separator": start.separator})
     problem_line = f"problem: {problem}   # a text may have several labels\n" if start.separator else ""
     train, *others = (_source_line(role, options) for role, options in start.sources.items())
     given = "".join(f"  {line}\n" for line in others) or (

@@ -12,8 +12,8 @@ from adjudge.data.checks.wording import percent, rows, verb
 
 _MOST_LABELS = 200
 _MESSAGES: dict[Level, str] = {
-    "warning": "a text in which a line ends or begins with a delimiter and a label, as rows do: a stray quote may have "
-    "joined rows; look at them, and read the file with `quoting: none` if so.",
+    "warning": "a text in which a line ends or begins with a delimiter and a label, as rows do: a stray quote may "
+    "have joined rows; look at them, and read the file with `quoting: none` if so.",
     "note": "a text of several lines.",
 }
 

@@ -282,6 +282,8 @@ def _conform(value: Any, dtype: Any) -> Any:
         return None
     if isinstance(dtype, pl.String):
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(dtype, pl.Float64):
+        return float(value)
     if isinstance(dtype, pl.List):
         return [_conform(item, dtype.inner) for item in value]
     if isinstance(dtype, pl.Struct):
