@@ -19,6 +19,7 @@ from adjudge.data.files.records import without_end
 
 SAMPLE_LINES = 2_000
 LABEL_DELIMITER = ";"
+_LOOK_CHARS = 1 << 18
 
 
 def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
@@ -127,10 +128,10 @@ def _numbered(path: Path, source: Source, encoding: Encoding) -> Iterator[tuple[
 
 
 def line_end_of(path: Path, encoding: Encoding) -> str:
-    """What ends a line, by the first line: where it is a line feed, a lone carriage return is a character."""
+    """What ends a line: where line feeds do, a lone carriage return is a character."""
     with open_text(path, encoding) as stream:
-        first = next(stream, "")
-    return LINE_FEED if first.endswith("\n") else ANY_LINE_END
+        start = stream.read(_LOOK_CHARS)
+    return LINE_FEED if "\n" in start.rstrip("\r\n") or "\r" not in start else ANY_LINE_END
 
 
 def first_lines(path: Path, encoding: Encoding, most: int = SAMPLE_LINES) -> list[str]:
