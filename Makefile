@@ -63,9 +63,7 @@ format: $(DEV)  ## rewrite the files in the agreed style
 
 # All of them in order, about 90 minutes on two cores: make bench DATA=FOLDER   (train.txt, val.txt, test.txt)
 # One of them: make bench NAME=data_gate ARGS="--rows 10000". Peers get environments of their own, made at first use.
-BENCHMARKS := train_cpu train_cpu_encoder score_cpu generate_cpu time_to_accuracy scaling gpu data_gate
-ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu
-BENCHMARKS := train_cpu train_cpu_encoder score_cpu time_to_accuracy scaling gpu data_gate choice_error
+BENCHMARKS := train_cpu train_cpu_encoder score_cpu generate_cpu time_to_accuracy scaling gpu data_gate choice_error
 ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu choice_error
 
 architectures: $(DEV)  ## the table of architectures and methods in docs/models.md, made anew

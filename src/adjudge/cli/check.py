@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adjudge.cli.shared.findings_table import show_report
+from adjudge.cli.shared.findings_table import show_pairs, show_report
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.reading import DELIMITER, FORMAT, NO_HEADER, SETTINGS, SKIP_BAD_ROWS, source_options
 from adjudge.cli.shared.screen import print_json
@@ -74,6 +74,7 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
         print_json(report.to_json())
     else:
         show_report(report, accepted)
+        show_pairs(report, splits)
     return 1 if report.errors(accepted) else 0
 
 

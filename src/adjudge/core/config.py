@@ -104,6 +104,20 @@ def to_yaml(value: Mapping[str, Any]) -> str:
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
+def to_flow(value: Any) -> str:
+    """Write a value as YAML on one line; `parse_scalar` reads the same value back."""
+    for as_it_is in (True, False):
+        text = str(
+            yaml.dump(
+                value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=as_it_is, width=10**9
+            )
+        )
+        text = text.removesuffix("\n").removesuffix("\n...")
+        if text.isprintable() and parse_scalar(text) == value:
+            break
+    return text
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 

@@ -54,15 +54,15 @@ class _Format:
     batches: Callable[..., Iterator[pl.DataFrame]]  # (path, source, encoding or None, batch_rows)
     suffixes: tuple[str, ...]
     is_text: bool
-    has_splits: bool = False
+    takes: tuple[str, ...] = ()  # what its reader wants to know besides: role, strict
 
 
 FORMATS: dict[str, _Format] = {
-    "csv": _Format(delimited.read_batches, (".csv",), is_text=True),
-    "tsv": _Format(delimited.read_batches, (".tsv", ".tab"), is_text=True),
+    "csv": _Format(delimited.read_batches, (".csv",), is_text=True, takes=("strict",)),
+    "tsv": _Format(delimited.read_batches, (".tsv", ".tab"), is_text=True, takes=("strict",)),
     "lines": _Format(lines.read_line_batches, (".txt",), is_text=True),
     "text": _Format(lines.read_text_batches, (), is_text=True),
-    "json": _Format(json_rows.read_json_batches, (".json",), is_text=True, has_splits=True),
+    "json": _Format(json_rows.read_json_batches, (".json",), is_text=True, takes=("role",)),
     "jsonl": _Format(json_rows.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
     "parquet": _Format(columnar.read_parquet_batches, (".parquet", ".pq"), is_text=False),
     "arrow": _Format(columnar.read_arrow_batches, (".arrow", ".feather", ".ipc"), is_text=False),
@@ -102,7 +102,7 @@ def read_table(source: Source, *, base: Path | None = None, role: str = "train")
 
 
 def iter_tables(
-    path: Source | Path | str, *, base: Path | None = None, batch_rows: int = 8_192
+    path: Source | Path | str, *, base: Path | None = None, batch_rows: int = 8_192, strict: bool = False
 ) -> Iterator[pl.DataFrame]:
     """Read a file in batches, in order and with one schema; memory does not grow with CSV, JSON lines or Parquet.
 
@@ -113,6 +113,7 @@ def iter_tables(
         path: the file, or a source with its options.
         base: folder that relative paths are resolved against.
         batch_rows: most rows in a batch, at least 1.
+        strict: whether a file is refused of which it is not settled how many rows it has, by stray quotes.
 
     Raises:
         DataError: as `read_table`.
@@ -121,7 +122,7 @@ def iter_tables(
     if "://" in source.path or is_variable(source.path):
         yield from read_table(source, base=base).frame.iter_slices(batch_rows)
         return
-    yield from open_source(source, base).batches(batch_rows, None)
+    yield from open_source(source, base).batches(batch_rows, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,16 @@ class OpenedSource:
     format: str
     encoding: Encoding | None
 
-    def batches(self, batch_rows: int, role: str | None) -> Iterator[pl.DataFrame]:
-        """The rows, at most so many at a time, columns under the task's names."""
+    def batches(self, batch_rows: int, role: str | None = None, *, strict: bool = False) -> Iterator[pl.DataFrame]:
+        """The rows, at most so many at a time, columns under the task's names.
+
+        Args:
+            batch_rows: most rows in a batch.
+            role: the split that is wanted of a file that has several.
+            strict: whether a file is refused of which it is not settled how many rows it has.
+        """
         form = FORMATS[self.format]
-        wanted = {"role": role} if form.has_splits else {}
+        wanted = {name: value for name, value in (("role", role), ("strict", strict)) if name in form.takes}
         for frame in form.batches(self.path, self.source, self.encoding, batch_rows, **wanted):
             yield renamed(frame, self.source, self.path.name)
 

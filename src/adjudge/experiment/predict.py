@@ -140,7 +140,7 @@ def predict_file(
     total = PredictSummary()
     with _open_parts(parts, _manifest(run, read, chosen), output, chosen.overwrite):
         with shown.task(f"Predicting {file.name}", None) as advance:
-            for number, frame in enumerate(iter_tables(read, batch_rows=chosen.batch_rows)):
+            for number, frame in enumerate(iter_tables(read, batch_rows=chosen.batch_rows, strict=True)):
                 if not number:
                     refuse_columns(frame.schema, kind, file.name)
                 total += _part(classifier, task, frame, parts / f"{number:06d}.parquet", chosen, file.name)

@@ -13,6 +13,7 @@ from scipy import sparse
 from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray, Split
+from adjudge.methods.bayes import fit_naive_bayes
 from adjudge.methods.logistic import Chosen, ClassWeight, FeatureRows, choose_c, fit_logistic
 from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
@@ -27,6 +28,11 @@ from adjudge.models.classifiers.tfidf import (
 )
 
 GRID = (0.3, 1.0, 3.0, 10.0)
+FOLDS = 5
+MOST_WORK = 8_000_000
+"""N-grams of all texts × labels up to which labels are judged by logistic regression."""
+MOST_PARAMETERS = 20_000_000
+"""Labels × features of a fold above that."""
 UNSPACED_BELOW = 0.09
 """Share of white space below which writing counts as unspaced. English has 0.19, Thai 0.06, Chinese 0."""
 
@@ -138,9 +144,10 @@ def whitespace_share(texts: Sequence[str]) -> float:
 def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_classes: int) -> npt.NDArray[np.float32]:
     """Each text's probabilities by a model that was not fitted to it: five stratified folds, fast settings.
 
-    Word 1-2-grams (character 1-3-grams in unspaced writing) and C = 10, so a million rows stay possible; for ranking
-    suspected wrong labels, not for reporting accuracy. The n-grams are counted once; which of them are features, and
-    their weights, is fitted inside each fold.
+    Word 1-2-grams (character 1-3-grams in unspaced writing); for ranking suspected wrong labels, not for reporting
+    accuracy. The n-grams are counted once; which of them are features, and their weights, is fitted inside each fold.
+    The model is logistic regression with C = 10, whose time grows with n-grams × labels; above `MOST_WORK` of them it
+    is naive Bayes, which reads the rows once, with fewer features the more labels there are.
 
     Args:
         texts: ``[N]``.
@@ -156,21 +163,24 @@ def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_cl
         reading = NgramOptions("char", *config.unspaced_ngrams)
     else:
         reading = NgramOptions("word", 1, 2)
-    fold = stratified_folds(label_indices, 5)
+    fold = stratified_folds(label_indices, FOLDS)
     probs = np.full((len(cut), n_classes), 1 / n_classes, dtype=np.float32)
     try:
         counts = reading.counter().fit_transform(cut)
     except ValueError:  # no n-gram in any text, so every label stays as likely
         return probs
+    much = counts.nnz * n_classes > MOST_WORK
+    kept = MOST_PARAMETERS // n_classes if much else config.max_features
     for held_out in np.unique(fold):
         inside, outside = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        columns = frequent(counts[inside], config.min_df, config.max_features)
+        columns = frequent(counts[inside], config.min_df, kept)
         if not len(columns):
             continue
         known, asked = counts[inside][:, columns], counts[outside][:, columns]
         idf = inverse_frequency(known)
         features, unseen = (weighted(part, idf, sublinear=reading.sublinear) for part in (known, asked))
-        linear = fit_logistic(FeatureRows(features, label_indices[inside]), n_classes, 10.0, tol=1e-3)
+        rows = FeatureRows(features, label_indices[inside])
+        linear = fit_naive_bayes(rows, n_classes) if much else fit_logistic(rows, n_classes, 10.0, tol=1e-3)
         probs[outside] = probabilities(linear.logits(unseen))
     return probs
 

@@ -18,6 +18,7 @@ import polars as pl
 from adjudge.core.errors import AdjudgeWarning, DataError
 from adjudge.core.task import Source
 from adjudge.data.files.encodings import find_encoding
+from adjudge.data.files.excel import title_above
 from adjudge.data.files.formats import is_table
 from adjudge.data.files.forms import line_form
 from adjudge.data.files.headers import looks_like_data
@@ -75,6 +76,9 @@ def recognise(given: Source) -> Recognised:
             told = layout.notes if layout.options else ()  # others are said again when the file is read
             notes += [f"{note.finding}; the task says so" for note in told]
             source = source.model_copy(update=layout.options)
+        if opened.format == "excel" and source.header is True and (row := title_above(opened.path, source)):
+            notes.append(f"row {row} is taken as the header, and what is above it as a title; the task says so")
+            source = source.model_copy(update={"header": row})
         frame = read_table(source).frame
         sign = _sign_of_data(frame) if opened.format in ("csv", "tsv", "excel") and source.header is True else None
         if sign is not None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from adjudge.cli.shared.screen import complain, print_table, results
+from adjudge.cli.shared.screen import complain, print_table, results, shorten
 
 if TYPE_CHECKING:
+    from adjudge.core.types import Split
     from adjudge.data.gate import Report
 
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 ROWS_SHOWN = 3
+PAIRS_SHOWN = {"error": 3, "warning": 3, "note": 1}
 
 
 def show_report(report: Report, accepted: list[str]) -> None:
@@ -63,3 +66,22 @@ def _first_rows(finding: dict[str, Any]) -> str:
         more = " …" if len(rows) > ROWS_SHOWN or finding["rows_truncated"] else ""
         parts.append(f"{split} {', '.join(map(str, rows[:ROWS_SHOWN]))}{more}")
     return escape("; ".join(parts))
+
+
+def show_pairs(report: Report, splits: Mapping[str, Split]) -> None:
+    """Print a few pairs of near texts of each finding that has some, side by side."""
+    console = results()
+    rows = {
+        name: {row: i for i, row in enumerate(split.row_numbers or range(1, len(split) + 1))}
+        for name, split in splits.items()
+    }
+    for finding in report.findings:
+        for number, pair in enumerate(finding.pairs[: PAIRS_SHOWN[finding.level]]):
+            if not number:
+                console.print(f"[bold]{escape(finding.code)}[/] {escape(' & '.join(finding.splits))}")
+            label = "same label" if pair["same_label"] else "[yellow]other label[/]"
+            console.print(f"  {pair['equal_words']:.0%} of the words equal, {label}")
+            for place in pair["rows"]:
+                text = splits[place["split"]].texts[rows[place["split"]][place["row"]]]
+                where = f"{place['split']} {place['row']}"
+                console.print(f"    [dim]{escape(where)}:[/] {escape(shorten(text, 100))}", soft_wrap=True)

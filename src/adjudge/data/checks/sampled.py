@@ -102,6 +102,7 @@ def label_noise(context: Context) -> list[Finding]:
     classes = np.flatnonzero(sizes >= FOLDABLE_ROWS)
     if len(classes) < 2:
         return []
+    rare = int(np.count_nonzero(sizes)) - len(classes)
     at = at[np.isin(corpus.label[at], classes)]
     given = np.searchsorted(classes, corpus.label[at])
     texts = corpus.texts.gather(at).str.slice(0, options.scan_characters).to_list()
@@ -120,7 +121,8 @@ def label_noise(context: Context) -> list[Finding]:
     message = (
         f"{labels(len(ranked))} ({percent(len(ranked) / len(at))}) {verb(len(ranked), 'is', 'are')} contradicted with "
         f"confidence by a baseline that did not see them{sampled}, the most suspicious first; read those and correct "
-        "what is wrong."
+        f"what is wrong. Looked at: {rows(len(at))} of {labels(len(classes))}"
+        f"{f'; {labels(rare)} with fewer than {FOLDABLE_ROWS} rows there left out' if rare else ''}."
     )
     return [finding("label_noise", "note", corpus, ranked, message)]
 

@@ -32,10 +32,14 @@ def read_parquet_batches(path: Path, source: Source, encoding: None, batch_rows:
     del source, encoding
     try:
         with pq.ParquetFile(path) as file:
-            if not file.metadata.num_rows:
-                raise DataError(f"{path.name}: the file has no rows")
+            rows = 0
             for batch in file.iter_batches(batch_size=batch_rows):
+                rows += batch.num_rows
                 yield to_frame(pa.Table.from_batches([batch], file.schema_arrow), path.name)
+            if rows != file.metadata.num_rows:
+                raise DataError(f"{path.name}: says that it has {file.metadata.num_rows:,} rows and holds {rows:,}")
+            if not rows:
+                raise DataError(f"{path.name}: the file has no rows")
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise DataError(f"{path.name}: not a readable Parquet file: {error}") from error
 
@@ -48,7 +52,7 @@ def read_arrow_batches(path: Path, source: Source, encoding: None, batch_rows: i
     """
     del source, encoding
     try:
-        with pa.memory_map(str(path)) as stream:
+        with pa.OSFile(str(path)) as stream:
             is_file = stream.read(6) == b"ARROW1"
             stream.seek(0)
             opened = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
@@ -65,6 +69,7 @@ def to_frame(table: Any, name: str) -> pl.DataFrame:
 
     Raises:
         DataError: column types that cannot be read, all of them, or a column name that is given twice.
+        ArrowException: a damaged table.
     """
     repeated = sorted({column for column in table.column_names if table.column_names.count(column) > 1})
     if repeated:
@@ -80,8 +85,12 @@ def to_frame(table: Any, name: str) -> pl.DataFrame:
             )
     if problems:
         raise DataError(problems)
-    plain = pa.schema(fields)
-    frame = pl.DataFrame(pl.from_arrow(table.cast(plain) if plain != table.schema.remove_metadata() else table))
+    table.validate(full=True)  # a damaged file would end the process further on
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(table.columns, fields, strict=True)
+    ]
+    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(columns, schema=pa.schema(fields))))
     return with_names(frame, class_names(table.schema.metadata))
 
 
@@ -101,6 +110,7 @@ def _plain(kind: Any) -> Any:
     if pa.types.is_fixed_size_list(kind) and kind.list_size:
         return pa.list_(_plain(kind.value_type), kind.list_size)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        _ = kind.value_field.name.encode()  # half a character in it would end the process further on
         make = pa.list_ if pa.types.is_list(kind) else pa.large_list
         return make(_plain(kind.value_type))
     if pa.types.is_struct(kind) and kind.num_fields:

@@ -19,12 +19,21 @@ from adjudge.data.files.survey import fit_row, record_damage
 ADVICE = "put cells that hold the delimiter or a line break in double quotes, and double the quotes inside them"
 
 
-def read_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
+def read_batches(
+    path: Path, source: Source, encoding: Encoding, batch_rows: int, *, strict: bool = False
+) -> Iterator[pl.DataFrame]:
     """The rows of a CSV or TSV file in order, all columns as strings, at most ``batch_rows`` at a time.
 
     The file is read twice: to find how it is written and whether every line fits, and for the rows. Blank lines are
     skipped, but a file of one column has an empty cell there. A quoted cell may hold delimiters, doubled quotes and
     line breaks.
+
+    Args:
+        path: the file.
+        source: what is said about it.
+        encoding: of its text.
+        batch_rows: most rows in a batch.
+        strict: whether cells that could be several rows are refused, and not only warned of.
 
     Raises:
         DataError: no header or no rows, repeated column names, or more rows than `Source.skip_bad_rows` allows whose
@@ -36,12 +45,15 @@ def read_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int
     layout = find_layout(path, source, encoding)
     if not layout.names:
         raise DataError(f"{path.name}: the file is empty; expected a header and rows")
+    unclear = [f"{path.name}: {note.finding}; {note.remedy}" for note in layout.notes if note.unclear]
+    if strict and unclear:
+        raise DataError(unclear)
     for note in layout.notes:
         warnings.warn(f"{path.name}: {note.finding}; {note.remedy}", AdjudgeWarning, stacklevel=2)
     columns = ", ".join(layout.names[:8]) + (", …" if len(layout.names) > 8 else "")
     layout.bad.conclude(ADVICE, f"{len(layout.names)} cells ({columns})")
     empty = True
-    for batch in _batched(_rows(path, encoding, layout), batch_rows):
+    for batch in batched(_rows(path, encoding, layout), batch_rows):
         empty = False
         yield frame_of(layout.names, batch)
     if empty:
@@ -65,7 +77,8 @@ def _rows(path: Path, encoding: Encoding, layout: Layout) -> Iterator[list[str]]
                 yield cells
 
 
-def _batched(rows: Iterator[list[str]], size: int) -> Iterator[list[list[str]]]:
+def batched(rows: Iterator[list[str]], size: int) -> Iterator[list[list[str]]]:
+    """Rows, at most so many at a time."""
     while batch := list(itertools.islice(rows, size)):
         yield batch
 

@@ -29,6 +29,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NO_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape"}
+"""Codecs of domain names and of escapes, which no file is in."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,14 @@ def find_encoding(path: Path, declared: str | None = None, *, lenient: bool = Fa
 
 def _known_name(path: Path, declared: str) -> None:
     try:
-        codecs.lookup(declared)
-        b"".decode(declared)
-    except (LookupError, UnicodeError) as error:  # codecs that give no text, such as base64, are a LookupError too
+        is_text = "a,\n".encode(declared).decode(declared) == "a,\n" and codecs.lookup(declared).name not in _NO_FILES
+    except (LookupError, UnicodeError):  # codecs of Python that give no text, such as base64, too
+        is_text = False
+    if not is_text:
         raise DataError(
             f"{path.name}: unknown encoding {declared!r}; allowed: names that Python knows, "
             "for example utf-8, gb18030, latin-1, cp1252, cp1251, shift_jis"
-        ) from error
+        )
 
 
 def _strict_encoding(path: Path, name: str, *, known: bool) -> Encoding:
@@ -178,6 +181,8 @@ def _first_bad_byte(path: Path, name: str, *, lenient: bool = False) -> _BadByte
                 whole = error.object
                 before = whole[: error.start].decode(name, "replace")
                 return _BadByte(offset - pending + error.start, line + before.count("\n"), whole[error.start])
+            except UnicodeError:  # of codecs that cannot say where
+                return _BadByte(offset, line, chunk[0] if chunk else 0)
             if not lenient and (nul := text.find("\0")) >= 0:
                 at = line + text.count("\n", 0, nul)
                 where = f"offset {offset - pending + len(text[:nul].encode(name))}, " if name == "utf-8" else ""

@@ -54,9 +54,31 @@ def read_excel_batches(path: Path, source: Source, encoding: None, batch_rows: i
     yield from frame.iter_slices(batch_rows)
 
 
-def _table(book: Any, sheet: str, source: Source, path: Path) -> pl.DataFrame:
+def title_above(path: Path, source: Source) -> int | None:
+    """The number of the header's row, from 1, where there is a title above it; None where there is none.
+
+    Raises:
+        DataError: no Excel file, or no such sheet.
+        MissingExtraError: fastexcel is not installed.
+    """
+    fastexcel = require("fastexcel", "excel", "read Excel files")
+    try:
+        book = fastexcel.read_excel(str(path))
+        rows = _first_rows(book, source.sheet or book.sheet_names[0])
+    except (fastexcel.FastExcelError, zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path.name}: not a readable Excel file: {error}") from error
+    filled = [i for i, row in enumerate(rows) if any(row)]
+    title = title_records([rows[i] for i in filled])
+    return filled[title] + 1 if title else None
+
+
+def _first_rows(book: Any, sheet: str) -> list[list[str]]:
     top = book.load_sheet(sheet, header_row=None, skip_rows=0, n_rows=_LOOK_ROWS, dtypes="string").to_polars()
-    rows = [["" if cell is None else cell for cell in row] for row in top.rows()]
+    return [["" if cell is None else cell for cell in row] for row in top.rows()]
+
+
+def _table(book: Any, sheet: str, source: Source, path: Path) -> pl.DataFrame:
+    rows = _first_rows(book, sheet)
     filled = [i for i, row in enumerate(rows) if any(row)]
     if not filled:
         return pl.DataFrame()

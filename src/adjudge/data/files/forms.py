@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adjudge.core.config import to_flow
+
 MOST_LABELS = 60
 _MOST_LABEL_CHARS = 40
 _MARKED = re.compile(r"__label__\S+|[A-Z]+[:_]\S*|\d+")
@@ -37,8 +39,7 @@ class LineForm:
     @property
     def hint(self) -> str:
         """What to write in a task."""
-        options = ", ".join(f"{name}: {value!r}" for name, value in self.options.items())
-        return f"the lines look like `{self.shown}`: {{{options}}}"
+        return f"the lines look like `{self.shown}`: {to_flow(self.options)}"
 
 
 def line_form(lines: Sequence[str]) -> LineForm | None:

@@ -97,8 +97,7 @@ def read_json_batches(
         values = _values(text)
         records = rows_of(values[0] if len(values) == 1 else values, path.name, source.split, role)
     except ValueError as error:
-        hint = "; JSON lines would need `format: jsonl`" if "Extra data" in str(error) else ""
-        raise DataError(f"{path.name}: not valid JSON: {error}{hint}") from error
+        raise DataError(f"{path.name}: not valid JSON: {error}") from error
     bad = BadRows(path.name, source.skip_bad_rows)
     seen = _Seen()
     rows: list[Mapping[str, Any]] = []
@@ -282,6 +281,8 @@ def _conform(value: Any, dtype: Any) -> Any:
         return None
     if isinstance(dtype, pl.String):
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(dtype, pl.Float64):
+        return float(value)
     if isinstance(dtype, pl.List):
         return [_conform(item, dtype.inner) for item in value]
     if isinstance(dtype, pl.Struct):

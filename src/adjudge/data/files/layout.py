@@ -34,10 +34,12 @@ class Note:
     Attributes:
         finding: what it is.
         remedy: what to write in a source, to confirm it or to have it otherwise.
+        unclear: whether it is not settled how many rows there are.
     """
 
     finding: str
     remedy: str
+    unclear: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,20 @@ def find_delimiter(sample: Sequence[str], source: Source, path: Path | None = No
 def fit(sample: Sequence[str], delimiter: str, source: Source) -> tuple[bool, float]:
     """How well a delimiter explains a sample: whether there are several columns, the share of rows of one width."""
     dialect = Dialect(delimiter, source.quoting != "none", source.escape, source.comment)
-    cells = [record.cells for record in _records(sample, dialect)]
+    cells = [
+        record.cells or without_end(sample[record.first - 1]).split(delimiter)  # a broken one: quotes are characters
+        for record in _records(sample, dialect, broken=True)
+    ]
     if cells and len(cells[0]) >= 2:
         return True, sum(fit_row(row, len(cells[0])) is not None for row in cells) / len(cells)
     title = title_records(cells) if source.header is True else 0
     return (True, 0.99) if title else (False, 0.0)
 
 
-def _records(sample: Sequence[str], dialect: Dialect) -> list[Record]:
-    """The first records that are neither blank nor broken."""
-    records = read_records(sample, dialect)
-    return list(itertools.islice((record for record in records if record.cells), _SAMPLE_RECORDS))
+def _records(sample: Sequence[str], dialect: Dialect, *, broken: bool = False) -> list[Record]:
+    """The first records that are not blank, broken ones only where they are asked for."""
+    records = (record for record in read_records(sample, dialect) if record.cells or (broken and record.problem))
+    return list(itertools.islice(records, _SAMPLE_RECORDS))
 
 
 def _title_lines(sample: Sequence[str], dialect: Dialect) -> int:
@@ -258,7 +263,7 @@ def _notes(found: Survey, source: Source, options: dict[str, Any]) -> list[Note]
             "if quotes are stray there, correct them or write `quoting: none`; `quoting: standard` confirms that they "
             "hold cells together"
         )
-        notes.append(Note(finding, remedy))
+        notes.append(Note(finding, remedy, unclear=found.width > 1))
     return notes
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from adjudge.core.errors import DataError
 from adjudge.core.task import Source
 from adjudge.data.files.bad_rows import BadRows, damage
-from adjudge.data.files.delimited import frame_of
+from adjudge.data.files.delimited import batched, frame_of
 from adjudge.data.files.encodings import Encoding, find_encoding, open_text
 from adjudge.data.files.forms import line_form
 from adjudge.data.files.layout import ANY_LINE_END, LINE_FEED
@@ -19,6 +19,7 @@ from adjudge.data.files.records import without_end
 
 SAMPLE_LINES = 2_000
 LABEL_DELIMITER = ";"
+_LOOK_CHARS = 1 << 18
 
 
 def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows: int) -> Iterator[pl.DataFrame]:
@@ -49,17 +50,14 @@ def read_line_batches(path: Path, source: Source, encoding: Encoding, batch_rows
     form = line_form(first_lines(path, encoding)) if bad.count else None
     bad.conclude(form.hint if form else "say how lines are written by `delimiter` or `pattern`", expected)
     names = list(pattern.groupindex)
-    batch: list[list[str]] = []
-    for _, line in _numbered(path, source, encoding):
-        match = pattern.fullmatch(line)
-        if match is None or line.isspace() or not line or (encoding.lenient and damage(line)):
-            continue
-        batch.append([match[name] or "" for name in names])
-        if len(batch) == batch_rows:
-            yield frame_of(names, batch)
-            batch = []
-    if batch:
+    lines = (line for _, line in _numbered(path, source, encoding) if line and not line.isspace())
+    matches = (pattern.fullmatch(line) for line in lines if not _problem(line, pattern, encoding))
+    empty = True
+    for batch in batched(([match[name] or "" for name in names] for match in matches if match), batch_rows):
+        empty = False
         yield frame_of(names, batch)
+    if empty:
+        raise DataError(f"{path.name}: no line is left of those that can be read")
 
 
 def pattern_of(source: Source) -> re.Pattern[str]:
@@ -130,10 +128,10 @@ def _numbered(path: Path, source: Source, encoding: Encoding) -> Iterator[tuple[
 
 
 def line_end_of(path: Path, encoding: Encoding) -> str:
-    """What ends a line, by the first line: where it is a line feed, a lone carriage return is a character."""
+    """What ends a line: where line feeds do, a lone carriage return is a character."""
     with open_text(path, encoding) as stream:
-        first = next(stream, "")
-    return LINE_FEED if first.endswith("\n") else ANY_LINE_END
+        start = stream.read(_LOOK_CHARS)
+    return LINE_FEED if "\n" in start.rstrip("\r\n") or "\r" not in start else ANY_LINE_END
 
 
 def first_lines(path: Path, encoding: Encoding, most: int = SAMPLE_LINES) -> list[str]:

@@ -59,7 +59,7 @@ class Survey:
         bad: lines that do not.
         broken: of these, the lines that are no record.
         spans: rows that take several lines.
-        joined: of these, the rows whose every line has the header's width where quotes are characters.
+        joined: of these, the first rows whose every line has the header's width where quotes are characters.
         header_problem: why the first record cannot be read, where it should hold names.
         spaced_quotes: whether a cell begins with spaces and a quote, as in ``"fine", "x"``.
     """
@@ -99,25 +99,29 @@ class Survey:
 
     @property
     def suspects(self) -> list[Record]:
-        """Rows that span lines, each of which could be a row by what its columns hold elsewhere."""
-        return [record for record in self.joined if False not in self._verdicts(record)]
+        """Rows that span lines, each of which could be a row.
+
+        After a tab or a pipe, which texts rarely hold, its width is enough, and so it is in a file of one column;
+        after a comma or a semicolon, nothing that its columns hold elsewhere may speak against it.
+        """
+        enough = self._is_rare or self.width == 1
+        return [record for record in self.joined if enough or False not in self._verdicts(record)]
+
+    @property
+    def _is_rare(self) -> bool:
+        return self.dialect.delimiter in ("\t", "|")
 
     def looks_joined(self) -> bool:
-        """Whether quotes join rows here.
-
-        After a tab or a pipe, which texts rarely hold, nothing may speak against it; after a comma or a semicolon, one
-        column must speak for it, as one of few values.
-        """
-        suspects = self.suspects
-        supported = any(True in self._verdicts(record) for record in suspects)
-        is_rare = self.dialect.delimiter in ("\t", "|")
-        return bool(suspects) and len(suspects) == len(self.joined) and (supported or is_rare)
+        """Whether quotes join rows here: nothing speaks against it, and for a common delimiter a column for it."""
+        verdicts = [self._verdicts(record) for record in self.joined]
+        supported = self._is_rare or any(True in found for found in verdicts)
+        return bool(verdicts) and supported and not any(False in found for found in verdicts)
 
     def _verdicts(self, record: Record) -> set[bool | None]:
         """What the columns say to the cells of a record's lines, quotes read as characters."""
         found: set[bool | None] = set()
         for line in record.lines:
-            cells = line.rstrip("\r\n").split(str(self.dialect.delimiter))
+            cells = line.rstrip("\r\n").split(self.dialect.delimiter or "\n")
             found |= {values.verdict(cell) for values, cell in zip(self.values, cells, strict=True)}
         return found
 
@@ -145,9 +149,8 @@ class Survey:
     def _look(self, record: Record, cells: Sequence[str]) -> None:
         if record.lines:
             self.spans += 1
-            width = self.width - 1
             delimiter = self.dialect.delimiter
-            if width and delimiter and all(line.count(delimiter) == width for line in record.lines):
+            if delimiter is None or all(line.count(delimiter) == self.width - 1 for line in record.lines):
                 self.joined += [record] if len(self.joined) < _MOST_JOINED else []
         elif self.rows <= _LOOK_ROWS:
             for values, cell in zip(self.values, cells, strict=True):
