@@ -28,7 +28,7 @@ def test_auto_goes_by_the_cpus_units(has_units: bool, chosen: str, monkeypatch: 
 
 def test_every_precision_states_what_neighbours_may_change_and_the_guide_says_the_same() -> None:
     assert set(BATCH_TOLERANCES) == set(get_args(Resolved))
-    guide = (Path(__file__).parents[2] / "docs" / "predicting.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[3] / "docs" / "predicting.md").read_text(encoding="utf-8")
     for name, tolerance in BATCH_TOLERANCES.items():
         assert 0 < tolerance.stated <= tolerance.most
         assert f"| {name} | {tolerance.stated:g} | {tolerance.most:g} |" in guide
