@@ -23,7 +23,7 @@ def test_lists_in_cells_become_labels_from_init_to_a_run(here: Path, adjudge: Ca
     rows = [[text, str([label, "long"] if i % 3 else [label])] for i, (text, label) in enumerate(reviews(90, 1))]
     answer = adjudge("init", write_rows(here / "moods.csv", ["review", "labels"], rows))
     assert answer.status == 0, answer.err
-    assert "label 'labels' (3: long, neg, pos)" in answer.out
+    assert "label 'labels' (several of 3: long, neg, pos)" in answer.out
     assert "note: column 'labels' holds lists: a row may have several labels" in answer.err
     assert adjudge("check", "tasks/moods.yaml").status == 0
     ran = adjudge("run", "recipes/moods.yaml", "--set", "methods=[{kind: tfidf}]")
@@ -39,7 +39,7 @@ def test_a_column_for_each_label_is_found_and_can_be_named(here: Path, adjudge: 
     file = write_rows(here / "comments.csv", ["comment_text", "toxic", "obscene", "insult"], rows)
     answer = adjudge("init", file)
     assert answer.status == 0, answer.err
-    assert "label 'toxic, obscene, insult' (3: insult, obscene, toxic)" in answer.out
+    assert "label 'toxic, obscene, insult' (several of 3: insult, obscene, toxic)" in answer.out
     task = load_task(Path("tasks/comments.yaml"))
     assert (task.label, task.problem.kind) == (["toxic", "obscene", "insult"], "multi_label")
     assert adjudge("check", "tasks/comments.yaml", "--json").status == 0

@@ -12,7 +12,7 @@ from adjudge.face.text_classifier import TextClassifier
 from adjudge.methods import METHODS
 from adjudge.models.classifiers.round_trip import PROBE_ROWS
 from adjudge.models.engine.network import Network
-from adjudge.recipe import starter
+from adjudge.recipe import minutes
 from adjudge.recipe.recipe import load_recipe
 from tests.tiny_models import tiny_bert, tiny_llama
 
@@ -89,7 +89,7 @@ def test_nested_options_are_parameters_of_the_scikit_learn_face():
 
 
 def test_the_starters_epochs_are_the_methods_defaults():
-    epochs = {work.method: work.epochs for work in starter._WORK}
+    epochs = {work.method: work.epochs for work in minutes.WORK}
     assert list(epochs) == ["majority", "tfidf", "embedding", "zero_shot", "full", "lora"]
     for method in ("full", "lora"):
         assert epochs[method] == METHODS.load(method).config().training.epochs

@@ -84,9 +84,8 @@ def write_starter(
     """Write ``tasks/<name>.yaml`` and ``recipes/<name>.yaml`` for a data file.
 
     Text is the column of the longest strings, the label one of few distinct short values, a row id one that is
-    unique and named like one. What is unusual about the file (no header, a title, lines of text and label, several
-    labels in a cell) is said in the task and in a note. Rows without text or label stop a run; where the file has
-    some, the task accepts them, so that it runs unedited, and a note says so.
+    unique and named like one. What is unusual about the file is said in the task and in a note; rows without text or
+    label are accepted there, so that it runs unedited.
 
     Args:
         data_file: any file or folder that a task can name, or a source with what is to be said about it.
@@ -123,24 +122,22 @@ def write_starter(
     labels, notes = named_classes(written, names) if names else (dict(zip(written, written, strict=True)), [])
     notes = [*seen.notes, *notes, *chosen.notes, *_names_notes(written, [] if names else names_files(path))]
     start = Start(name, texts, chosen, row_id, _sources(seen, task), labels, _flaws(joined, chosen.cells))
-    mean_tokens = sum(map(guess_tokens, joined)) / len(joined)
-    minutes = estimate_minutes(len(joined), mean_tokens, matrix_speed())
-    write_text(task, task_text(start))
-    write_text(recipe, recipe_text(name, len(joined), mean_tokens, minutes, several=start.several))
+    minutes = _write(task, recipe, start, joined)
     notes += [*_flaw_notes(start.flaws), *_other_notes(others), *_text_notes(columns, texts, chosen.name)]
-    shown = tuple(labels.values())
+    shown = texts if len(texts) > 1 else texts[0]
+    size, names_shown = len(joined), tuple(labels.values())
     return Starter(
-        task,
-        recipe,
-        texts if len(texts) > 1 else texts[0],
-        chosen.name,
-        row_id,
-        len(joined),
-        shown,
-        start.several,
-        minutes,
-        tuple(notes),
-    )
+        task, recipe, shown, chosen.name, row_id, size, names_shown, start.several, minutes, tuple(notes)
+    )  # fmt: skip
+
+
+def _write(task: Path, recipe: Path, start: Start, texts: Sequence[str]) -> dict[str, float]:
+    """Write both files; the minutes that each method may take."""
+    mean_tokens = sum(map(guess_tokens, texts)) / len(texts)
+    minutes = estimate_minutes(len(texts), mean_tokens, matrix_speed())
+    write_text(task, task_text(start))
+    write_text(recipe, recipe_text(start.name, len(texts), mean_tokens, minutes, several=start.several))
+    return minutes
 
 
 def _places(folder: Path, name: str) -> tuple[Path, Path]:

@@ -12,8 +12,8 @@ import torch
 from adjudge.core.types import Encoded
 from adjudge.models.adapters import add_lora, linear_layers
 from adjudge.models.adapters.soft import add_prefix, virtual_ids
+from adjudge.models.engine import row_cache as cache_module
 from adjudge.models.engine.decoder import CachedDecoder, Decoder, RerunDecoder, decoder_of
-from adjudge.models.engine.engine import row_cache as cache_module
 from adjudge.models.engine.heads import ScoreHead
 from adjudge.models.engine.network import Network
 from tests.models.engine import one_by_one as ref

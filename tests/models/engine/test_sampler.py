@@ -13,10 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from adjudge.core.errors import WorkError
 from adjudge.core.types import Encoded
+from adjudge.models.engine import sampler as sampler_module
 from adjudge.models.engine import token_budget as batches_module
 from adjudge.models.engine.decoder import CachedDecoder
 from adjudge.models.engine.engine import Engine
-from adjudge.models.engine.engine import sampler as sampler_module
 from adjudge.models.engine.heads import ScoreHead
 from adjudge.models.engine.network import Network
 from adjudge.models.engine.sampler import Sample, Sampler

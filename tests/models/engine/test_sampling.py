@@ -7,7 +7,7 @@ import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.engine.engine import sampling as module
+from adjudge.models.engine import sampling as module
 from adjudge.models.engine.sampling import Sampling, choose, repeats
 
 VOCABULARY, DRAWS = 40, 20_000

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.engine.engine import Engine, States, steadiness
+from adjudge.models.engine import steadiness
+from adjudge.models.engine.engine import Engine, States
 from adjudge.models.engine.steadiness import make_steady
 from tests.models.engine import one_by_one as ref
 from tests.models.engine.test_engine import build
