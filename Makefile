@@ -9,7 +9,7 @@ READY  := $(VENV)/ready
 DEV    := $(VENV)/ready-for-development
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint style types imports format bench test-oldest clean
+.PHONY: help install demo test test-fast mutants lint style types imports format bench test-oldest clean architectures
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,11 @@ test: $(DEV)  ## all tests
 test-fast: $(DEV)  ## the tests without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
+# All of them take hours; results are kept in .mutants/, so that an interrupted run goes on, and a part is a command:
+# make mutants MODULE=data/saved.py     make mutants LIMIT=20
+mutants: $(DEV)  ## do the tests notice small changes? (MODULE=… as in tests/mutation/modules.yaml, LIMIT=N of each)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation $(MODULE) $(if $(LIMIT),--limit $(LIMIT))
+
 lint: style types imports  ## all three of these:
 
 style: $(DEV)  ## ruff: rules and layout
@@ -56,10 +61,13 @@ format: $(DEV)  ## rewrite the files in the agreed style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# All of them in order, about 80 minutes on two cores: make bench DATA=FOLDER   (train.txt, val.txt, test.txt)
+# All of them in order, about 90 minutes on two cores: make bench DATA=FOLDER   (train.txt, val.txt, test.txt)
 # One of them: make bench NAME=data_gate ARGS="--rows 10000". Peers get environments of their own, made at first use.
-BENCHMARKS := train_cpu train_cpu_encoder score_cpu time_to_accuracy scaling gpu data_gate
-ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu
+BENCHMARKS := train_cpu train_cpu_encoder score_cpu generate_cpu time_to_accuracy scaling gpu data_gate choice_error
+ON_DATA    := train_cpu train_cpu_encoder score_cpu time_to_accuracy gpu choice_error
+
+architectures: $(DEV)  ## the table of architectures and methods in docs/models.md, made anew
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.architectures --write
 
 bench: $(DEV)  ## the benchmarks, in order (DATA=FOLDER of the emotion rows), or one: make bench NAME=…
 	@for name in $(or $(NAME),$(BENCHMARKS)); do \

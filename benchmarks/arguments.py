@@ -11,10 +11,11 @@ from environments import VARIABLE, default_root
 from rounds import Contender, Plan
 
 
-def benchmark_parser(text: str | None, *, rounds: int) -> argparse.ArgumentParser:
-    """A parser with the shared options; ``text`` is the program's documentation."""
+def benchmark_parser(text: str | None, *, rounds: int, data: bool = True) -> argparse.ArgumentParser:
+    """A parser with the shared options; ``text`` is the program's documentation, ``data`` whether it reads rows."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of train.txt, val.txt and test.txt")
+    if data:
+        parser.add_argument("--data", type=Path, required=True, help="folder of train.txt, val.txt and test.txt")
     parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default %(default)s)")
     threads = len(os.sched_getaffinity(0))
     parser.add_argument(

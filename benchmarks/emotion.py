@@ -10,7 +10,7 @@ from adjudge.core.config import read_yaml
 from adjudge.core.task import Task
 from adjudge.models.trunk.loading import load_tokenizer, locate
 from adjudge.prompts import Prompt, build_prompt
-from adjudge.prompts.build import Style
+from adjudge.prompts.encode import Style
 
 TASK = Path(__file__).resolve().parent.parent / "tasks" / "emotion.yaml"
 LABELS = ("anger", "fear", "joy", "love", "sadness", "surprise")

@@ -112,7 +112,7 @@ def sizes(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]
             continue
         source = folder / f"{rows}.csv"
         write(source, rows, generator)
-        command = [sys.executable, "-m", "adjudge.cli", "predict", str(run), str(source)]
+        command = [sys.executable, "-P", "-m", "adjudge.cli", "predict", str(run), str(source)]
         seconds, peak = timed([*command, "--output", str(folder / f"{rows}.parquet")], options.threads)
         source.unlink()
         yield {
@@ -133,7 +133,16 @@ def trained(folder: Path, generator: np.random.Generator, threads: int) -> Path:
         "methods": [{"kind": "tfidf"}],
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    command = [sys.executable, "-m", "adjudge.cli", "run", str(folder / "recipe.yaml"), "--runs", str(folder / "runs")]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "adjudge.cli",
+        "run",
+        str(folder / "recipe.yaml"),
+        "--runs",
+        str(folder / "runs"),
+    ]
     timed([*command, "--data", str(folder)], threads)
     (run,) = find_runs(list((folder / "runs").iterdir()))
     return run.path

@@ -34,7 +34,7 @@ def one_seed(options: argparse.Namespace, seed: int, runs: Path) -> dict[str, An
     """Run the recipe with one seed and read off its run folder what happened when."""
     threads = str(options.threads)
     environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    command = [sys.executable, "-m", "adjudge.cli", "run", str(options.recipe), "--data", str(options.data)]
+    command = [sys.executable, "-P", "-m", "adjudge.cli", "run", str(options.recipe), "--data", str(options.data)]
     command += ["--set", f"seeds=[{seed}]", "--runs", str(runs)]
     for setting in options.set or ():
         command += ["--set", setting]

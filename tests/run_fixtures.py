@@ -35,15 +35,20 @@ def make_reviews(rows: int, seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame(records)
 
 
-@pytest.fixture
-def fast_verify(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the fresh process out where a test is about something else (it has tests of its own)."""
+def leave_out_fresh_process(patch: pytest.MonkeyPatch) -> None:
+    """Runs pass for verified: the fresh process, which takes seconds, has tests of its own."""
     from adjudge.derive import derived_run as derived
     from adjudge.experiment import execute
     from adjudge.models.classifiers.round_trip import RoundTrip
 
     for module in (execute, derived):
-        monkeypatch.setattr(module, "verify_saved", lambda *_, **__: RoundTrip(1, 0.0, 1e-5))
+        patch.setattr(module, "verify_saved", lambda *_, **__: RoundTrip(1, 0.0, 1e-5))
+
+
+@pytest.fixture
+def fast_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the fresh process out where a test is about something else."""
+    leave_out_fresh_process(monkeypatch)
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def reviews() -> Callable[..., pl.DataFrame]:
 
 @pytest.fixture(scope="session")
 def tfidf_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A complete run of `tfidf`, with its round trip verified."""
+    """A complete run of `tfidf`. Tests must not change it."""
     from adjudge.experiment.runner import run_recipe
     from adjudge.recipe.recipe import load_recipe
 
@@ -64,7 +69,9 @@ def tfidf_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "methods": [{"kind": "tfidf"}],
     }
     (folder / "reviews.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    (outcome,) = run_recipe(load_recipe(folder / "reviews.yaml"), runs=folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_fresh_process(patch)
+        (outcome,) = run_recipe(load_recipe(folder / "reviews.yaml"), runs=folder / "runs")
     assert outcome.status == "complete", outcome.error
     return Run(outcome.folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,3 +108,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, to see that nothing was written or lost."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def answer_json(text: str) -> dict[str, object]:
+    found = json.loads(text)
+    assert isinstance(found, dict)
+    return found

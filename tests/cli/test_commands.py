@@ -21,18 +21,12 @@ from adjudge.core.atomic import read_json
 from adjudge.core.config import StrictModel
 from adjudge.core.runs import Run
 from adjudge.methods import METHODS, MethodConfig
-from tests.cli.conftest import BAD, GOOD, Call, Project, contents, reviews, write_csv
+from tests.cli.conftest import BAD, GOOD, Call, Project, answer_json, contents, reviews, write_csv
 
 COMMANDS = (
     "demo", "init", "check", "plan", "tune", "run", "compare", "evaluate", "predict", "verify", "show",
     "merge", "combine", "ensemble", "distil", "export", "import", "methods", "models",
 )  # fmt: skip
-
-
-def answer_json(text: str) -> dict[str, object]:
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
 
 
 def test_help_names_every_command_and_shows_the_way(adjudge: Call) -> None:
@@ -209,41 +203,6 @@ def test_set_overrides_are_in_the_run(recipe: Path, adjudge: Call) -> None:
     config = read_json(file)["config"]
     assert config["method"]["min_df"] == 1
     assert config["seed"] == 7
-
-
-def test_compare_prints_the_table_and_the_choice_and_writes_the_report(
-    finished: Project, here: Path, adjudge: Call
-) -> None:
-    report = here / "report.html"
-    answer = adjudge("compare", finished.tfidf.parent, "--report", report, "--constant", "a published model=0.5")
-    assert answer.status == 0, answer.err
-    assert "tfidf" in answer.out
-    assert "Choose tfidf" in answer.out
-    assert "a published model" in answer.out
-    assert f"report: {report}" in answer.out
-    page = report.read_text(encoding="utf-8")
-    assert "<html" in page
-    text = reviews(60, 3)[0][0]
-    no_texts = adjudge("compare", finished.majority, "--report", report, "--no-texts")
-    assert no_texts.status == 0
-    assert text not in report.read_text(encoding="utf-8")
-
-
-def test_compare_as_markdown_and_json(finished: Project, adjudge: Call) -> None:
-    markdown = adjudge("compare", finished.tfidf, finished.majority, "--markdown")
-    assert markdown.out.count("\n| ") >= 4
-    found = answer_json(adjudge("compare", finished.tfidf, finished.majority, "--json", "--margin", "0.05").out)
-    assert found["reference"] == "tfidf"
-    assert found["options"]["margin"] == 0.05  # type: ignore[index]
-    both = adjudge("compare", finished.tfidf, "--markdown", "--json")
-    assert both.status == 2
-
-
-@pytest.mark.parametrize("text", ["LLaMA", "LLaMA=92.6", "=0.9", "LLaMA=high"])
-def test_a_constant_that_is_no_accuracy_is_refused(text: str, finished: Project, adjudge: Call) -> None:
-    answer = adjudge("compare", finished.tfidf, "--constant", text)
-    assert answer.status == 2
-    assert text in answer.err
 
 
 def test_evaluate_recomputes_metrics_and_finds_a_changed_one(finished: Project, here: Path, adjudge: Call) -> None:

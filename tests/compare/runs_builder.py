@@ -64,7 +64,9 @@ def make_rows(n: int = 400, labels: Sequence[str] = LABELS, seed: int = 0, texts
         gold = generator.choice(len(labels), size=n, p=shares)
         gold[: len(labels)] = range(len(labels))
         bodies = [
-            " ".join(generator.choice(WORDS, size=generator.integers(3, 60))) + f" ({name} text {i})" for i in range(n)
+            " ".join(generator.choice(WORDS, size=generator.integers(3, 60)))
+            + f" ({zlib.crc32(f'{name} {i}'.encode())})"
+            for i in range(n)
         ]
         if name == "test":
             bodies[: len(texts)] = list(texts)

@@ -146,3 +146,29 @@ def test_an_option_that_is_not_set_tells_no_runs_apart_since_some_are_older_than
     old, new = record(rate=1e-3, head={"kind": "label"}), record(rate=1e-3, head={"kind": "label", "x": None}, y=None)
     assert config_key(old) == config_key(new)
     assert config_key(old) != config_key(record(rate=1e-3, head={"kind": "label"}, y=0))
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "value", "alike"),
+    [
+        ("data", "accept", ["overlap"], True),
+        ("task", "description", "what for", True),
+        ("task", "labels", {"a": {"mistakes": {"b": 2.0}}, "b": {}}, True),
+        ("task", "labels", {"a": {"description": "new"}, "b": {}}, False),
+        ("data", "split_seed", 1, False),
+        ("task", "version", 2, False),
+    ],
+)
+def test_seeds_of_one_config_are_one_group_whatever_was_accepted_or_is_only_said(
+    part: str, option: str, value: object, alike: bool
+) -> None:
+    def record(seed: int, **changed: object) -> dict[str, object]:
+        config: dict[str, dict[str, object]] = {
+            "task": {"name": "t", "labels": {"a": {}, "b": {}}},
+            "data": {"accept": []},
+            "method": {"rank": 8},
+        }
+        config[part] |= changed
+        return {"method": "lora", "model": {"id": "m"}, "config": {**config, "seed": seed}}
+
+    assert (config_key(record(0)) == config_key(record(1, **{option: value}))) == alike

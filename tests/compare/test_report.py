@@ -145,6 +145,24 @@ def test_a_run_that_is_always_right_and_one_without_costs_are_fine(tmp_path: Pat
     assert 'id="data"' not in page
 
 
+def test_what_neighbours_may_change_is_told_of_each_run(tmp_path: Path) -> None:
+    measured = {
+        "tolerance": 0.001,
+        "largest_difference": 3.2e-7,
+        "rows": 16,
+        "near_ties": {"validation": 2, "test": 1},
+    }
+    rows = make_rows(100)
+    runs = [
+        build_run(tmp_path, Spec("tfidf"), rows),
+        build_run(tmp_path, Spec("lora", "smollm2-135m", facts={"batch_invariance": measured}), rows),
+    ]
+    page = render_report(compare_runs(runs, CompareOptions(resamples=200)), runs)
+    told = "probabilities differ by 0.001 at most (3e-07 measured on 16 texts)"
+    assert page.count("asked alone or among others") == page.count(told) == 1
+    assert f"{told}; rows so near a tie that this could change their answer: 2 validation, 1 test" in page
+
+
 def test_the_same_runs_give_the_same_bytes(html: str, realistic: Comparison, realistic_runs: list[Run]) -> None:
     report_module.environment.cache_clear()
     assert render_report(realistic, realistic_runs) == html

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
-from adjudge.core.config import StrictModel, apply_overrides, parse_scalar, read_yaml, to_yaml, validate
+from adjudge.core.config import StrictModel, _Loader, apply_overrides, parse_scalar, read_yaml, to_yaml, validate
 from adjudge.core.errors import ConfigError
 
 
@@ -117,6 +118,49 @@ def test_yaml_that_would_build_objects_is_refused(tmp_path: Path) -> None:
 def test_a_merged_mapping_gives_its_keys_and_the_keys_beside_it_win(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: &a {kind: lora, rank: 4}\nb: {<<: *a, rank: 8}\n")
     assert read_yaml(tmp_path / "x.yaml")["b"] == {"kind": "lora", "rank": 8}
+
+
+BOMBS = {
+    "lists": lambda alias: f"[{', '.join([alias] * 9)}]",
+    "mappings": lambda alias: f"{{{', '.join(f'k{i}: {alias}' for i in range(9))}}}",
+    "merged keys": lambda alias: f"{{<<: [{', '.join([alias] * 9)}]}}",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_aliases_that_stand_for_billions_of_values_are_refused_before_they_are_expanded(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["a0: &a0 {one: two}", *(f"a{i}: &a{i} {BOMBS[kind](f'*a{i - 1}')}" for i in range(1, 40))]
+    constructed: list[object] = []
+    monkeypatch.setattr(_Loader, "construct_document", lambda self, node: constructed.append(node))
+    (tmp_path / "a.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a\.yaml, line \d+: .*aliases repeat more than 10,000 values"):
+        read_yaml(tmp_path / "a.yaml")
+    assert not constructed
+
+
+def test_aliases_may_repeat_a_fair_number_of_values_and_what_is_written_out_has_no_limit() -> None:
+    names = ", ".join(f"n{i}" for i in range(2_499))  # with the list itself 2,500
+    text = f"[&names [{names}], {', '.join(['*names'] * 4)}]"
+    assert [len(item) for item in parse_scalar(text)] == [2_499] * 5
+    with pytest.raises(yaml.YAMLError, match="aliases repeat"):
+        parse_scalar(text.removesuffix("]") + ", *names]")
+    assert len(parse_scalar(f"[{', '.join(['x'] * 20_000)}]")) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: &a [*a]", "line 1: not valid YAML: an alias stands inside of what it repeats"),
+        ("name: " + "[" * 60 + "]" * 60, "line 1: not valid YAML: nested more than 50 deep"),
+    ],
+)
+def test_what_holds_itself_or_has_no_end_of_levels_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(tmp_path / "a.yaml")
+    assert parse_scalar("[" * 50 + "]" * 50)
 
 
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -32,6 +32,34 @@ def test_several_labels_are_those_that_reach_their_threshold():
     assert Decision(SEVERAL).answers(edge, LABELS) == ["y|z", "z", "x|z"]
 
 
+def test_the_slack_is_what_every_probability_would_have_to_move_by_for_another_answer():
+    probs = np.array([[0.5, 0.1, 0.4], [0.2, 0.7, 0.1]])
+    np.testing.assert_allclose(PLAIN.slack(probs, LABELS), [0.05, 0.25])
+    several = Decision(SEVERAL, (0.2, 0.5, 0.9))
+    np.testing.assert_allclose(several.slack(probs, LABELS), [0.3, 0.0])
+    np.testing.assert_allclose(Decision(SEVERAL).slack(probs, LABELS), [0.0, 0.2])
+    tree = Decision(Problem(kind="hierarchical"))
+    np.testing.assert_allclose(tree.slack(probs, ("a > x", "a > y", "b")), [0.1, 0.25])
+    assert PLAIN.slack(probs[:0], LABELS).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "hierarchical"])
+def test_an_answer_stays_while_probabilities_move_by_less_than_the_slack_and_may_change_beyond(kind):
+    labels = ("a > x", "a > y", "b")
+    decision = Decision(Problem(kind=kind))
+    generator = np.random.default_rng(1)
+    probs = generator.dirichlet(np.ones(3), 200)
+    slack = decision.slack(probs, labels)
+    answers, leaves = decision.answers(probs, labels), 2 if kind == "hierarchical" else 1
+    for _ in range(50):
+        moved = probs + generator.uniform(-1, 1, probs.shape) * slack[:, None] * 0.999 / leaves
+        assert decision.answers(moved, labels) == answers
+    changed = [decision.answers(probs + 3 * slack[:, None] * sign, labels) for sign in np.eye(3)] + [
+        decision.answers(probs - 3 * slack[:, None] * sign, labels) for sign in np.eye(3)
+    ]
+    assert all(len(set(versions)) > 1 for versions in zip(answers, *changed, strict=True))
+
+
 @pytest.mark.parametrize(("kind", "activation"), [("single_label", "softmax"), ("multi_label", "sigmoid")])
 def test_logits_are_the_opposite_of_probabilities(kind, activation):
     decision = Decision(Problem(kind=kind))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adjudge.core.hierarchy import descend, levels
+from adjudge.core.hierarchy import descend, lead, levels
 from adjudge.core.problem import Problem
 
 LABELS = ("a > x", "a > y", "b > x > 1", "b > x > 2", "c")
@@ -52,6 +52,13 @@ def test_a_row_is_read_alike_alone_and_among_others():
     alone = np.concatenate([TREE[0].probabilities(probs[i : i + 1]) for i in range(64)])
     np.testing.assert_array_equal(whole, alone)
     assert descend(probs, TREE).tolist() == [int(descend(row[None], TREE)[0]) for row in probs]
+
+
+def test_the_lead_is_the_smallest_on_the_way_down():
+    probs = np.array([[0.3, 0.25, 0.0, 0.0, 0.45], [0.0, 0.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.2, 0.3, 0.3]])
+    # a 0.55 before c 0.45, then x 0.3 before y 0.25; c before nothing; b 0.5 before c 0.3, alone on the second level,
+    # then 2 before 1.
+    np.testing.assert_allclose(lead(probs, TREE), [0.05, 1.0, 0.1])
 
 
 def test_no_rows_give_no_answers():

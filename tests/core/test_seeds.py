@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from adjudge.core.seeds import STREAMS, stream_generator, stream_seed
+from adjudge.core.seeds import STREAMS, row_generator, stream_generator, stream_seed
 
 
 def test_the_seed_of_a_stream_is_what_the_documentation_says() -> None:
@@ -27,3 +27,11 @@ def test_the_same_stream_gives_the_same_numbers() -> None:
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, stream_generator(4, "order").permutation(100))
     assert not np.array_equal(first, stream_generator(3, "sample").permutation(100))
+
+
+def test_a_row_draws_from_a_stream_of_its_own() -> None:
+    first, again = (row_generator(3, "sample", "a:1", 2).random(4) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    others = [(4, "a:1", 2), (3, "a", 2), (3, "a:1", 1), (3, "a\ud800", 2)]  # a half of a surrogate pair, too
+    drawn = [row_generator(seed, "sample", row_id, number).random() for seed, row_id, number in others]
+    assert len({first[0], *drawn}) == 5

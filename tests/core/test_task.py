@@ -117,3 +117,29 @@ def test_a_pattern_is_a_regular_expression_with_named_groups(pattern: str, what:
 def test_a_pattern_that_nobody_would_look_at_is_refused(other: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="`pattern` needs `format: lines` and no `delimiter`"):
         validate(Source, {"path": "a.txt", "pattern": "(?P<text>.*)", **other}, "data.train")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"label": ["a"]}, "at least two columns"),
+        ({"label": ["a", "a"]}, "at least two columns"),
+        ({"label": ["a", "b"], "problem": "hierarchical"}, "several columns hold no paths"),
+        ({"label_map": {"a": "b", "b": "c"}}, "'b' stands on both sides"),
+        ({"labels": ["a", "b"], "label_map": {"x": "c"}}, "'c' is not one of `labels`"),
+        ({"labels": ["a", "b"], "label_map": {"a": "b"}}, "'a' is one of `labels` and would never occur"),
+        ({"label_map": {True: "a"}}, "write these labels in quotes"),
+        ({"label_map": "a"}, "label_map: input should be a valid dictionary"),
+    ],
+)
+def test_columns_and_maps_of_labels_that_cannot_be_meant_are_refused(keys: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        validate(Task, {"name": "t", **keys}, "task.yaml")
+
+
+def test_a_map_of_labels_is_part_of_the_meaning_and_an_empty_one_is_not() -> None:
+    plain, mapped = Task(name="t"), validate(Task, {"name": "t", "label_map": {1: "a", "b": None}}, "task.yaml")
+    assert mapped.label_map == {"1": "a", "b": None}
+    assert "label_map" not in plain.model_dump()
+    assert plain.hash() == Task(name="t", label_map={}).hash() != mapped.hash()
+    assert Task(**mapped.model_dump()) == mapped

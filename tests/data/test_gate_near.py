@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.test_gate import by_code, only, places, split
 
-from adjudge.data.checks import near
-from adjudge.data.gate import GateOptions, check
+from adjudge.data.checks import near, twins
+from adjudge.data.gate import Finding, GateOptions, Report, check
 
 
 def similarity(first: str, second: str) -> float:
@@ -25,7 +25,11 @@ def near_rows(first: str, second: str, threshold: float) -> int:
         "test": split("test", [(second, "yes")]),
     }
     report = check(data, options=GateOptions(near_duplicate_threshold=threshold))
-    return sum(found.count_rows for found in by_code(report, "near_duplicate"))
+    return sum(found.count_rows for found in near_findings(report))
+
+
+def near_findings(report: Report) -> list[Finding]:
+    return [*by_code(report, "near_duplicate"), *by_code(report, "similar_wording")]
 
 
 def test_jaccard_of_shingles_by_hand():
@@ -53,7 +57,7 @@ def test_only_case_differs_is_near_and_equal_texts_are_not():
     found = only(check({"train": split("train", rows)}), "near_duplicate")
     assert (found.level, found.splits, found.count, found.count_rows) == ("warning", ("train",), 2, 2)
     assert places(found) == [("train", 1), ("train", 2)]
-    assert "at least 0.7" in found.message
+    assert "at least 90% of the words are equal" in found.message
 
 
 def test_each_split_and_each_pair_of_splits_has_its_own_finding():
@@ -72,6 +76,71 @@ def test_each_split_and_each_pair_of_splits_has_its_own_finding():
 def test_bands_keep_the_promised_recall_at_the_threshold(threshold: float):
     bands, size = near.bands_for(threshold)
     assert 1 - (1 - threshold**size) ** bands >= near.RECALL
+
+
+CARD = "how do I get the new card to work"
+
+
+def test_paraphrases_are_a_note_to_keep_and_copies_a_warning_to_remove():
+    train = [(CARD, "card"), ("where is the nearest branch to my office in town", "place")]
+    changed = [("how do I get the old card to work", "card"), ("how do I get the new car to work", "car")]
+    test = [*changed, ("How do I get the new card, to work?", "card"), ("where is the nearest bank", "place")]
+    report = check({"train": split("train", train), "test": split("test", test)})
+    copy, alike = only(report, "near_duplicate"), by_code(report, "similar_wording")
+    assert (copy.level, places(copy)) == ("warning", [("train", 1), ("test", 3)])
+    assert "remove them from one of the two" in copy.message
+    assert "different labels" not in copy.message
+    assert copy.to_json()["pairs"] == [
+        {
+            "rows": [{"split": "train", "row": 1}, {"split": "test", "row": 3}],
+            "equal_words": 1.0,
+            "same_label": True,
+        }
+    ]
+    across = next(found for found in alike if found.splits == ("train", "test"))
+    assert (across.level, places(across)) == ("note", [("train", 1), ("test", 1), ("test", 2)])
+    assert "1 of 2 pairs have the same label" in across.message
+    assert "keep them, and look at a few pairs" in across.message
+    assert [(pair["equal_words"], pair["same_label"]) for pair in across.pairs] == [(0.889, True), (0.889, False)]
+
+
+def test_copies_with_different_labels_are_to_be_looked_at_first():
+    words = "the parcel came late and the box was damaged on one side again"
+    data = {
+        "train": split("train", [(words, "no"), ("other text", "yes")]),
+        "test": split("test", [(words + "!", "yes")]),
+    }
+    found = only(check(data), "near_duplicate")
+    assert "1 of 1 pair has different labels: look at those first" in found.message
+    assert found.pairs[0]["same_label"] is False
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        ("a b c d e f g h i j", "a b c d e f g h i x", True),
+        ("a b c d e f g h i", "a b c d e f g h x", False),
+        ("Thank you!", "thank, you", True),
+        (" ".join(f"w{i}" for i in range(30)), " ".join(f"w{i if i % 5 else 99 + i}" for i in range(30)), True),
+        (" ".join(f"w{i}" for i in range(29)), " ".join(f"w{i if i % 5 else 99 + i}" for i in range(29)), False),
+        ("我们昨天去了北京故宫博物院参观", "我们昨天去了北京故宫博物院参加", True),
+        ("我们去北京", "我们去上海", False),
+        ("x" * 40, "x" * 38 + "yy", True),
+        ("🙂🙂", "🙂", False),
+    ],
+)
+def test_a_copy_is_told_by_its_share_of_equal_words(first: str, second: str, kind: bool):
+    assert twins.is_copy(twins.words(first), twins.words(second), 0.9) is kind
+
+
+def test_a_copy_is_found_among_many_paraphrases():
+    lines = [f"how do I activate my {adjective} card" for adjective in ("new", "old", "blue", "first", "lost", "own")]
+    data = {
+        "train": split("train", [(line, "card") for line in lines]),
+        "test": split("test", [(lines[3] + "!", "card")]),
+    }
+    report = check(data)
+    assert places(only(report, "near_duplicate")) == [("train", 4), ("test", 1)]
 
 
 def planted(count: int, changes: int) -> tuple[list[str], list[str]]:
@@ -101,11 +170,11 @@ def test_recall_on_planted_pairs_with_one_or_two_of_twenty_words_changed(changes
 def test_nothing_near_is_reported_that_exact_comparison_of_all_pairs_denies():
     originals, copies = planted(60, 3)
     texts = originals + copies
-    found = by_code(check({"train": split("train", [(text, "yes") for text in texts])}), "near_duplicate")
-    twins = {i + 1 for i, a in enumerate(texts) for j, b in enumerate(texts) if i != j and similarity(a, b) >= 0.7}
+    found = near_findings(check({"train": split("train", [(text, "yes") for text in texts])}))
+    alike = {i + 1 for i, a in enumerate(texts) for j, b in enumerate(texts) if i != j and similarity(a, b) >= 0.7}
     reported = {row for finding in found for _, row in places(finding)}
-    assert reported <= twins
-    assert len(reported) >= 0.9 * len(twins) > 0
+    assert reported <= alike
+    assert len(reported) >= 0.9 * len(alike) > 0
 
 
 @settings(max_examples=100, deadline=None)

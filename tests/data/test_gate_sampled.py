@@ -87,6 +87,7 @@ def test_label_noise_finds_flipped_labels_ranked_by_suspicion():
     rows = [(f"{'y' * 2} {i % 3}" if i in flipped else text, label) for i, (text, label) in enumerate(rows)]
     found = only(check({"train": split("train", rows)}, options=GateOptions(out_of_fold=by_word)), "label_noise")
     assert found.level == "note"
+    assert found.message.endswith("Looked at: 300 rows of 3 labels.")
     assert {row - 1 for _, row in places(found)} == set(flipped)
 
 
@@ -109,9 +110,10 @@ def test_label_noise_lists_the_most_suspicious_row_first():
         assert classes == 2
         return np.where(own[:, None], probs, probs[:, ::-1]).astype(np.float32)
 
-    rows = [(f"plain {i} {i % 2}", "ab"[i % 2]) for i in range(60)] + [("weak 0", "b"), ("strong 0", "b")]
+    rows = [(f"plain {i} {i % 2}", "ab"[i % 2]) for i in range(60)] + [("weak 0", "b"), ("strong 0", "b"), ("x", "c")]
     found = only(check({"train": split("train", rows)}, options=GateOptions(out_of_fold=predict)), "label_noise")
     assert places(found) == [("train", 62), ("train", 61)]
+    assert found.message.endswith("Looked at: 62 rows of 2 labels; 1 label with fewer than 5 rows there left out.")
 
 
 def test_empty_texts_unlabelled_rows_and_classes_too_small_to_fold_are_left_out_of_label_noise():

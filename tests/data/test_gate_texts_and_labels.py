@@ -126,11 +126,40 @@ def test_the_label_set_given_decides_what_is_unknown_and_missing():
     assert "'maybe'" in missing.message
 
 
-def test_labels_that_differ_by_case_or_space_name_the_rarer_spelling():
-    rows = [("a", "joy"), ("b", "joy"), ("c", "Joy"), ("d", " joy "), ("e", "fear"), ("f", "Ｊoy")]
+def test_labels_that_people_read_as_one_name_the_rarer_spellings():
+    rows = [("a", "joy"), ("b", "joy"), ("c", "Joy"), ("d", "joy "), ("e", "fear"), ("f", "Ｊoy")]
     found = only(check({"train": split("train", rows)}), "label_variants")
-    assert (found.level, found.count, places(found)) == ("warning", 2, [("train", 3), ("train", 4)])
-    assert "'joy' = 'Joy' = ' joy '" in found.message
+    assert (found.level, found.count, places(found)) == ("warning", 3, [("train", row) for row in (3, 4, 6)])
+    assert '"Joy" differs from "joy" by case; "Ｊoy" differs from "joy" by U+FF2A' in found.message
+    assert '"joy " differs from "joy" by U+0020 SPACE at the end' in found.message
+    assert 'label_map: {"Joy": "joy", "Ｊoy": "joy", "joy ": "joy"}' in found.message
+
+
+def test_the_label_set_says_which_spelling_is_the_main_one():
+    rows = [("a", "not-spam"), ("b", "not-spam"), ("c", "not_spam"), ("d", "spam")]
+    report = check({"train": split("train", rows)}, labels=["not_spam", "spam"])
+    assert places(only(report, "label_variants")) == [("train", 1), ("train", 2)]
+    said = only(report, "unknown_label").message
+    assert '"not-spam" differs from "not_spam" by U+002D HYPHEN-MINUS for U+005F LOW LINE' in said
+
+
+@pytest.mark.parametrize(
+    ("names", "rest", "found"),
+    [
+        (["abstain", "N/A"], ["spam", "ham"], ["abstain", "N/A"]),
+        (["-1"], ["0", "1"], ["-1"]),
+        ([], ["-1.5", "0"], []),
+        ([], ["-1", "low"], []),
+        ([], ["nothing", "other"], []),
+    ],
+)
+def test_words_that_may_mean_that_there_is_no_label_are_a_note(names, rest, found):
+    rows = [(f"text {i}", label) for i, label in enumerate([*names, *rest])]
+    report = check({"train": split("train", rows)})
+    notes = by_code(report, "placeholder_label")
+    assert [note.level for note in notes] == ["note"] * bool(found)
+    assert all(f'"{name}": null' in note.message for note in notes for name in found)
+    assert sum(note.count for note in notes) == len(found)
 
 
 def test_labels_in_two_spellings_do_not_contradict_each_other():
@@ -188,7 +217,7 @@ def test_one_text_with_two_sets_is_a_contradiction_and_with_the_same_set_is_none
     rows = [("same text", "a|b"), ("same  text", "b"), ("other text", "a|b"), ("other text", "A|b")]
     report = check({"train": split("train", rows)}, problem=SEVERAL)
     assert places(only(report, "contradiction")) == [("train", 1), ("train", 2)]
-    assert "'A'" in only(report, "label_variants").message
+    assert '"A" differs from "a" by case' in only(report, "label_variants").message
     assert places(only(report, "label_variants")) == [("train", 4)]
 
 

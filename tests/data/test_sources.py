@@ -9,7 +9,7 @@ import pytest
 from adjudge.core.errors import DataError, MissingExtraError, UsageError
 from adjudge.core.task import Source
 from adjudge.data import embedded, hub
-from adjudge.data.readers import read_table
+from adjudge.data.readers import iter_tables, read_table
 
 
 @pytest.fixture
@@ -59,11 +59,73 @@ def test_unusable_databases_and_queries_are_data_errors(database, path, query, m
     assert not (database.parent / "other.db").exists()
 
 
-def test_a_password_is_in_no_message(monkeypatch):
-    source = Source(path="nosuchdb://user:secret@host/db", query="SELECT 1")
-    with pytest.raises(DataError) as caught:
+def test_a_password_is_in_no_message(database, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "se@cret")
+    monkeypatch.setenv("DATABASE_URL", "nosuchdb://user:se@cret@host/db")
+    sources = [
+        Source(path="nosuchdb://user:se@cret@host/db", query="SELECT 1"),
+        Source(path="${DATABASE_URL}", query="SELECT 1"),
+        Source(path=f"sqlite:///{database}", query="DELETE FROM r WHERE password = 'se@cret'"),
+        Source(path=f"sqlite:///{database}", query="SELECT nope, 'password=se@cret'"),
+        Source(path=f"sqlite:///{database}", query="SELECT json(:p)", params={"p": "${DB_PASSWORD}"}),
+        Source(path="postgresql://user:${DB_PASSWORD}@host:port/db", query="SELECT 1"),
+    ]
+    for source in sources:
+        with pytest.raises(DataError) as caught:
+            read_table(source)
+        assert "cret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_an_answer_that_quotes_a_value_of_the_environment_shows_stars(database, monkeypatch):
+    monkeypatch.setenv("NAME", "no such function")
+    with pytest.raises(DataError, match=r"the query failed: \*\*\*: nope"):
+        read_table(Source(path=f"sqlite:///{database}", query="SELECT nope(:n)", params={"n": "${NAME}"}))
+
+
+def test_parameters_are_bound_and_other_colons_stay(database, monkeypatch):
+    monkeypatch.setenv("THE_TEXT", "good: 5:1")
+    query = "SELECT t, ':text' AS c, 'it''s :text' AS d FROM r WHERE t = :text AND :stars = 5 AND ':x' <> '::text'"
+    source = Source(path=f"sqlite:///{database}", query=query, params={"text": "${THE_TEXT}", "stars": 5})
+    assert read_table(source).frame.rows() == [("good: 5:1", ":text", "it's :text")]
+    source = Source(path=f"sqlite:///{database}", query="SELECT t FROM r WHERE t = :t", params={"t": "' OR 1 = 1 --"})
+    with pytest.raises(DataError, match="gave no rows"):
         read_table(source)
-    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"stars": 5, "text": "x"}, "params: the query has no :text"),
+        ({"stars": "${NOT_SET}"}, r"params\.stars: the environment variable NOT_SET is not set"),
+    ],
+)
+def test_parameters_that_fit_nothing_are_named(database, params, message):
+    query = "SELECT t FROM r WHERE stars = :stars"
+    with pytest.raises(DataError, match=message):
+        read_table(Source(path=f"sqlite:///{database}", query=query, params=params))
+
+
+def test_a_url_may_name_variables_or_be_one(database, monkeypatch):
+    monkeypatch.setenv("DB_FOLDER", str(database.parent))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
+    for path in ("sqlite:///${DB_FOLDER}/my reviews.db", "${DATABASE_URL}"):
+        table = read_table(Source(path=path, query="SELECT t FROM r"))
+        assert (table.name, table.frame.height) == ("sqlite:my reviews.db", 3)
+        assert sum(map(len, iter_tables(Source(path=path, query="SELECT t FROM r")))) == 3
+
+
+def test_a_password_may_hold_any_character(monkeypatch):
+    import sqlalchemy
+
+    monkeypatch.setenv("DB_PASSWORD", "a@b/c:d?e%20")
+    asked = []
+    monkeypatch.setattr(sqlalchemy, "create_engine", lambda url, **options: asked.append((url, options)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read_table(Source(path="postgresql://me:${DB_PASSWORD}@host/db", query="SELECT 1"))
+    ((url, options),) = asked
+    assert (url.username, url.password, url.host, url.database) == ("me", "a@b/c:d?e%20", "host", "db")
+    assert options == {"hide_parameters": True}
 
 
 def test_a_missing_extra_names_the_command(monkeypatch):

@@ -1,34 +1,14 @@
-import json
-import tempfile
-import warnings
 from collections import Counter
-from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.data.split_rows import TASK, load, placed, rows_of
 
 from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError
 from adjudge.core.problem import Problem
 from adjudge.core.task import Data, Task
 from adjudge.core.types import Split
 from adjudge.data.splits import label_set, load_splits, split_hash, validate_labels
-
-TASK = Task(name="t")
-
-
-def rows_of(n, labels="abbccc"):
-    return [(f"text {i}", labels[i % len(labels)]) for i in range(n)]
-
-
-def load(folder, rows, task=TASK, split_file=None, columns=("text", "label"), **data):
-    pl.DataFrame(rows, schema=list(columns), orient="row").write_csv(Path(folder) / "a.csv")
-    return load_splits(task, Data.model_validate({"train": "a.csv", **data}), base=Path(folder), split_file=split_file)
-
-
-def placed(splits):
-    return {row_id: name for name, split in splits.items() for row_id in split.row_ids}
 
 
 def test_given_files_are_taken_as_they_are(tmp_path):
@@ -62,6 +42,17 @@ def test_sizes_may_be_numbers_of_rows_and_zero_makes_no_split(tmp_path):
     assert {name: len(split) for name, split in splits.items()} == {"train": 93, "validation": 7}
 
 
+def test_given_splits_are_drawn_from_too(tmp_path):
+    (tmp_path / "v.csv").write_text("text,label\nv,a\n")
+    (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
+    files = {"validation": "v.csv", "test": "t.csv"}
+    for drawn in ({"sample": {"train": 12}}, {"split": {"per_class": 4}}):
+        splits = load(tmp_path, rows_of(60), **files, **drawn)
+        assert {name: len(split) for name, split in splits.items()} == {"train": 12, "validation": 1, "test": 2}
+    load(tmp_path, rows_of(60), split_file=tmp_path / "s.json", **files)
+    assert not (tmp_path / "s.json").exists()
+
+
 def test_only_what_is_missing_is_split_off_train(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nx,a\ny,b\n")
     splits = load(tmp_path, rows_of(100), test="t.csv")
@@ -81,9 +72,12 @@ def test_a_label_with_one_row_goes_to_train(tmp_path):
     assert len(splits["test"]) == round(0.2 * 61)
 
 
-def test_equal_texts_never_fall_into_two_splits(tmp_path):
-    rows = [(f"  text {i % 50}" if i % 2 else f"text {i % 50} ", "ab"[i // 50 % 2]) for i in range(200)]
-    splits = load(tmp_path, rows)
+@pytest.mark.parametrize("own_ids", [False, True])
+def test_equal_texts_never_fall_into_two_splits(tmp_path, own_ids):
+    rows = [
+        (f"  text {i % 50}" if i % 2 else f"text {i % 50} ", "ab"[i // 50 % 2], f"row-{i}-{i % 7}") for i in range(200)
+    ]
+    splits = load(tmp_path, rows, Task(name="t", id="key" if own_ids else None), columns=("text", "label", "key"))
     seen = [{text.strip() for text in split.texts} for split in splits.values()]
     assert not seen[0] & seen[1] | seen[0] & seen[2] | seen[1] & seen[2]
 
@@ -106,10 +100,46 @@ def test_a_split_column_names_the_splits_in_any_case(tmp_path):
     assert list(splits["train"].row_numbers) == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("train", "train"), ("training", "train"), ("TEST", "test"), (" validation ", "validation"),
+        ("valid", "validation"), ("val", "validation"), ("dev", "validation"),
+    ],
+)  # fmt: skip
+def test_a_split_has_several_names_in_a_column(tmp_path, value, name):
+    rows = [("a", "x", "train"), ("b", "y", value)]
+    splits = load(
+        tmp_path, rows, columns=("text", "label", "part"), split_column="part", split={"validation": 0, "test": 0}
+    )
+    assert splits[name].texts[-1] == "b"
+
+
 def test_other_values_of_a_split_column_are_listed_with_their_rows(tmp_path):
     rows = [("a", "x", "train"), ("b", "y", "holdout"), ("c", "x", "")]
     with pytest.raises(DataError, match=r"'holdout' in rows 2; '' in rows 3; allowed: train, validation"):
         load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+
+
+def test_a_cell_that_is_missing_in_a_split_column_names_no_split(tmp_path):
+    pl.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "part": ["train", None]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    data = Data.model_validate({"train": "a.parquet", "split_column": "part"})
+    with pytest.raises(DataError, match="names no split: '' in rows 2; allowed"):
+        load_splits(TASK, data, base=tmp_path)
+
+
+def test_what_a_split_column_does_not_name_is_made_from_its_train_rows(tmp_path):
+    rows = [(f"text {i // 2}", "ab"[i // 2 % 2], ["test", "train"][i // 2 % 5 > 0]) for i in range(200)]
+    splits = load(tmp_path, rows, columns=("text", "label", "part"), split_column="part")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 144, "validation": 16, "test": 40}
+    assert not set(splits["train"].texts) & set(splits["validation"].texts)
+
+
+def test_a_split_column_without_train_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: no row of column 'part' says train"):
+        load(tmp_path, [("a", "x", "test")], columns=("text", "label", "part"), split_column="part")
 
 
 def test_a_split_given_twice_is_refused(tmp_path):
@@ -145,88 +175,16 @@ def test_a_plan_that_cannot_be_kept_is_an_error(tmp_path, rows, plan, message):
         load(tmp_path, rows_of(rows, "abc"), split=plan)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.tuples(st.text("abc ", min_size=1, max_size=4), st.sampled_from("xy")), min_size=12, max_size=60),
-    st.lists(st.tuples(st.text("abcd ", min_size=1, max_size=4), st.sampled_from("xyz")), max_size=30),
-    st.randoms(use_true_random=False),
-)
-def test_appended_or_shuffled_rows_never_move_an_old_row(rows, more, shuffle):
-    rows = [(f"row {text} {i % 20}", label) for i, (text, label) in enumerate(rows)]
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "split.json"
-        before = load(folder, rows, split_file=kept)
-        saved = kept.read_bytes()
-        assert placed(load(folder, rows, split_file=kept)) == placed(before)
-        after = placed(load(folder, rows + more, split_file=kept))
-        assert {row_id: after[row_id] for row_id in placed(before)} == placed(before)
-        assert len(after) == len(rows) + len(more)
-        assert placed(load(folder, shuffle.sample(rows, len(rows)))) == placed(before)
-        mixed = shuffle.sample(rows + more, len(rows + more))
-        assert placed(load(folder, mixed, split_file=kept)) == after
-        assert kept.read_bytes() == saved
-
-
-def test_the_split_file_holds_row_ids_and_hashes_for_each_plan(tmp_path):
-    kept = tmp_path / "split.json"
-    splits = load(tmp_path, rows_of(60), split_file=kept)
-    load(tmp_path, rows_of(60), split_file=kept, split_seed=1)
-    entries = json.loads(kept.read_text())["splits"]
-    assert len(entries) == 2
-    entry = next(iter(entries.values()))
-    assert entry["test"]["row_ids"] == splits["test"].row_ids
-    assert entry["test"]["hash"] == split_hash(splits["test"])
-    assert str(tmp_path) not in kept.read_text()
-
-
-def test_new_rows_go_to_splits_by_share_and_never_into_fixed_sizes(tmp_path):
-    shares = load(tmp_path, rows_of(100), split_file=tmp_path / "s.json")
-    grown = load(tmp_path, rows_of(1100), split_file=tmp_path / "s.json")
-    assert 150 < len(grown["test"]) - len(shares["test"]) < 250
-    plan = {"sample": {"train": 20, "validation": 5}, "split": {"test": 10}}
-    fixed = load(tmp_path, rows_of(100), split_file=tmp_path / "f.json", **plan)
-    again = load(tmp_path, rows_of(300), split_file=tmp_path / "f.json", **plan)
-    assert placed(again) == placed(fixed)
-
-
-def test_a_given_split_that_was_sampled_keeps_its_rows(tmp_path):
-    def load_with_test(n):
-        pl.DataFrame(rows_of(n), schema=["text", "label"], orient="row").write_csv(tmp_path / "t.csv")
-        return load(tmp_path, rows_of(60), test="t.csv", sample={"test": 12}, split_file=tmp_path / "s.json")
-
-    assert load_with_test(50)["test"].row_ids == load_with_test(400)["test"].row_ids
-
-
-def test_rows_that_vanished_are_counted_in_a_warning(tmp_path):
-    load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-    with pytest.warns(AdjudgeWarning, match="^10 rows of the saved split are no longer in the data"):
-        load(tmp_path, rows_of(50), split_file=tmp_path / "s.json")
-
-
-def test_a_damaged_split_file_is_an_error_and_stays(tmp_path):
-    kept = tmp_path / "s.json"
-    kept.write_text("{")
-    with pytest.raises(DataError, match="not a readable split file"):
-        load(tmp_path, rows_of(60), split_file=kept)
-    assert kept.read_text() == "{"
-
-
-def test_no_warning_in_the_ordinary_case(tmp_path):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-        load(tmp_path, rows_of(60), split_file=tmp_path / "s.json")
-    assert not caught
-
-
 def test_the_hash_follows_content_and_not_the_order_of_rows():
-    split = Split("test", ["a", "b"], ["x", None], ["1", "2"])
+    split = Split("test", ["b", "a"], ["x", None], ["1", "2"])
+    # As runs that were made before have it.
+    assert split_hash(split) == "b8ae532d8a463094b7b4647de5f04a32d67b4c35543cf9b05b5dc030edb75cbd"
     assert split_hash(split) == split_hash(split.take([1, 0]))
     changed = [
-        Split("test", ["a", "c"], ["x", None], ["1", "2"]),
-        Split("test", ["a", "b"], ["x", "y"], ["1", "2"]),
-        Split("test", ["a", "b"], ["x", None], ["1", "3"]),
-        Split("test", ["a", "b"], ["x", ""], ["1", "2"]),
+        Split("test", ["b", "c"], ["x", None], ["1", "2"]),
+        Split("test", ["b", "a"], ["x", "y"], ["1", "2"]),
+        Split("test", ["b", "a"], ["x", None], ["1", "3"]),
+        Split("test", ["b", "a"], ["x", ""], ["1", "2"]),
     ]
     assert len({split_hash(item) for item in [split, *changed]}) == 5
 
@@ -245,9 +203,37 @@ def test_labels_that_train_lacks_are_named_with_their_rows():
     validate_labels({"train": train}, ("x", "y"))
 
 
+@pytest.mark.parametrize(
+    ("n", "further"), [(10, None), (11, "further"), (13, "holds 3 further labels outside the set")]
+)
+def test_of_many_unknown_labels_ten_are_named(n, further):
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
+    test = Split("test", ["a"] * n, [f"z{i}" for i in range(n)], [str(i) for i in range(n)])
+    with pytest.raises(DataError) as caught:
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    assert len(caught.value.problems) == 10 + bool(further)
+    assert (further or "z9") in caught.value.problems[-1]
+
+
+@pytest.mark.parametrize(("n", "shown"), [(10, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10)"), (11, "9, 10, …)")])
+def test_of_many_rows_ten_are_shown(n, shown):
+    train = Split("train", ["a", "b"], ["x", "y"], ["1", "2"])
+    test = Split("test", ["a"] * n, ["z"] * n, [str(i) for i in range(n)])
+    with pytest.raises(DataError) as caught:
+        validate_labels({"train": train, "test": test}, ("x", "y"))
+    assert shown in str(caught.value)
+
+
 def test_one_class_only_is_an_error():
     with pytest.raises(DataError, match=r"one class only \('x'\)"):
         validate_labels({"train": Split("train", ["a", "b"], ["x", None], ["1", "2"])}, ("x", "y"))
+    with pytest.raises(DataError, match="train holds no labels at all;"):
+        validate_labels({"train": Split("train", ["a", "b"], [None, None], ["1", "2"])}, ("x", "y"))
+
+
+def test_missing_labels_are_left_to_the_gate():
+    splits = {name: Split(name, ["a", "b", "c"], ["x", "y", None], ["1", "2", "3"]) for name in ("train", "test")}
+    validate_labels(splits, ("x", "y"))
 
 
 def test_rows_with_several_labels_are_stratified_by_their_rarest(tmp_path):
@@ -263,6 +249,15 @@ def test_rows_with_several_labels_are_stratified_by_their_rarest(tmp_path):
     assert {name: found["rare"] for name, found in counts.items()} == {"train": 10, "validation": 5, "test": 5}
     assert {name: found["middle"] for name, found in counts.items()} == {"train": 30, "validation": 15, "test": 15}
     assert label_set(task, splits["train"]) == ("common", "middle", "rare")
+
+
+def test_a_label_that_is_rare_in_every_set_is_divided_too(tmp_path):
+    cells = [f"common {i % 8}" for i in range(160)] + [f"common {i}|rare" for i in range(8)]
+    rows = [(f"text {i}", cell) for i, cell in enumerate(cells)]
+    task = Task(name="t", problem="multi_label")
+    splits = load(tmp_path, rows, task, split={"validation": 0.25, "test": 0.25})
+    counts = {name: sum("rare" in cell for cell in split.labels) for name, split in splits.items()}
+    assert counts == {"train": 4, "validation": 2, "test": 2}
 
 
 def test_rows_for_each_label_are_no_number_where_a_row_has_several(tmp_path):

@@ -47,11 +47,11 @@ def test_an_adapter_alone_answers_as_the_run(name: str, tiny_runs: TinyRuns, tmp
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the fresh process out: what the script answers is what the run's classifier answers."""
-    from adjudge.derive.derived_run import Source
+    from adjudge.experiment.source_runs import SourceRun
     from adjudge.models.classifiers.neural import NeuralClassifier
     from adjudge.models.exchange.card import Parity
 
-    def check(folder: Path, classifier: NeuralClassifier, source: Source, tolerance: float) -> Parity:
+    def check(folder: Path, classifier: NeuralClassifier, source: SourceRun, tolerance: float) -> Parity:
         assert (folder / SCRIPT).is_file()
         return Parity(16, 0.0, tolerance)
 

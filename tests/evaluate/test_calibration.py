@@ -67,7 +67,8 @@ def test_fit_is_one_where_the_rows_do_not_determine_it():
 
 def test_fit_flattens_as_far_as_allowed_where_scores_are_worse_than_chance():
     found = fit_temperature(np.array([[5.0, 0.0], [0.0, 5.0]]), np.array([1, 0]))
-    assert found == pytest.approx(TEMPERATURE_RANGE[1], rel=1e-3)
+    assert found == pytest.approx(20.0, rel=1e-3)
+    assert TEMPERATURE_RANGE == (0.05, 20.0)
 
 
 def test_fit_refuses_what_it_cannot_use():
@@ -75,8 +76,11 @@ def test_fit_refuses_what_it_cannot_use():
         fit_temperature(np.array([[0.0, 1.0], [np.nan, 1.0]]), np.array([0, 1]))
     with pytest.raises(ValueError, match="gold must lie in 0 to 1"):
         fit_temperature(np.zeros((1, 2)), np.array([2]))
-    with pytest.raises(ValueError, match=r"expected logits \[N, C\]"):
-        fit_temperature(np.zeros((2, 2)), np.array([1]))
+    with pytest.raises(ValueError, match="gold must lie in 0 to 1"):
+        fit_temperature(np.zeros((1, 2)), np.array([-1]))
+    for logits in (np.zeros((2, 2)), np.zeros(1)):
+        with pytest.raises(ValueError, match=r"expected logits \[N, C\]"):
+            fit_temperature(logits, np.array([1]))
 
 
 def test_expected_calibration_error_hand_worked():
@@ -96,9 +100,27 @@ def test_bins_hold_both_ends_and_rounding_above_one():
     assert found.expected_error == pytest.approx(0.0, abs=1e-6)
 
 
-def test_reliability_refuses_no_rows():
-    with pytest.raises(ValueError, match="at least 1"):
-        reliability(np.zeros(0), np.zeros(0, dtype=bool))
+def test_a_diagram_as_json_has_nothing_where_a_bin_is_empty():
+    confidence, correct = np.array([0.3, 0.5, 0.9, 0.8, 0.7]), np.array([True, False, True, True, False])
+    assert reliability(confidence, correct, bins=4).to_json() == {
+        "edges": [0.0, 0.25, 0.5, 0.75, 1.0],
+        "count": [0, 2, 1, 2],
+        "confidence": [None, pytest.approx(0.4), 0.7, pytest.approx(0.85)],
+        "accuracy": [None, 0.5, 0.0, 1.0],
+    }
+    assert len(reliability(confidence, correct).count) == 15
+    assert reliability(confidence, correct, bins=1).count.tolist() == [5]
+
+
+def test_reliability_refuses_what_it_cannot_bin():
+    for confidence, correct, bins in [
+        (np.zeros(0), np.zeros(0, dtype=bool), 15),
+        (np.zeros((2, 2)), np.zeros((2, 2), dtype=bool), 15),
+        (np.zeros(2), np.zeros(3, dtype=bool), 15),
+        (np.zeros(2), np.zeros(2, dtype=bool), 0),
+    ]:
+        with pytest.raises(ValueError, match="at least 1"):
+            reliability(confidence, correct, bins)
 
 
 def test_the_temperature_of_several_labels_minimises_their_mean_loss():

@@ -6,7 +6,7 @@ import pytest
 
 from adjudge.core.errors import DataError
 from adjudge.core.runs import Run
-from adjudge.evaluate.intervals import bootstrap_intervals, wilson_interval
+from adjudge.evaluate.intervals import macro_f1_interval, wilson_interval
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
 from adjudge.evaluate.predictions import evaluate_run, evaluate_table, read_arrays
 from adjudge.evaluate.slices import slice_metrics
@@ -99,7 +99,7 @@ def test_table_is_evaluated_as_its_parts_are():
     expected = classification_metrics(arrays.gold, arrays.probs, LABELS)
     assert {name: found[name] for name in expected} == expected
     right = int((arrays.gold == arrays.predicted).sum())
-    f1 = bootstrap_intervals(arrays.gold, arrays.predicted, 3, seed=5)["macro_f1"]
+    f1 = macro_f1_interval(arrays.gold, arrays.predicted, 3, seed=5)
     assert found["intervals"] == {"accuracy": list(wilson_interval(right, 60)), "macro_f1": list(f1)}
     assert found["slices"] == {by: slice_metrics(rows, LABELS, by) for by in ("n_chars", "meta_source")}
     assert found["truncated_share"] == 0.25

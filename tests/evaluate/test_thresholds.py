@@ -41,3 +41,9 @@ def test_of_equally_good_cuts_the_nearest_to_one_half_is_taken() -> None:
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="same shape"):
         best_thresholds(np.zeros((2, 3)), np.zeros((3, 2), dtype=bool))
+    with pytest.raises(ValueError, match="same shape"):
+        best_thresholds(np.zeros(3), np.zeros(3, dtype=bool))
+
+
+def test_a_label_whose_every_probability_is_0_is_given_to_all() -> None:
+    assert best_thresholds(np.zeros((3, 1)), np.array([[True], [False], [True]])) == (0.0,)

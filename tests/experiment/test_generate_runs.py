@@ -15,10 +15,10 @@ from adjudge.compare.report import render_report
 from adjudge.compare.tables import markdown_table
 from adjudge.core.errors import DataError
 from adjudge.core.runs import Run
-from adjudge.derive.derived_run import open_source
 from adjudge.evaluate.predictions import evaluate_run
 from adjudge.experiment.predict import PredictOptions, predict_file, predict_texts
 from adjudge.experiment.runner import run_recipe
+from adjudge.experiment.source_runs import open_run
 from adjudge.experiment.tune import Search, tune_recipe
 from adjudge.foresee.planning import estimate_recipe
 from adjudge.models.classifiers import round_trip as verify
@@ -167,7 +167,7 @@ def test_a_search_scores_replies_and_not_the_scores_beside_them(
 
 def test_runs_that_carry_scores_alone_are_not_made_from_it(make: Make) -> None:
     with pytest.raises(DataError, match="read off replies"):
-        open_source(make())
+        open_run(make())
 
 
 @pytest.mark.parametrize("head", ["label", "generate"])

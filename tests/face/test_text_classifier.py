@@ -1,4 +1,3 @@
-import json
 import pickle
 
 import numpy as np
@@ -9,11 +8,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 
 from adjudge import TextClassifier
-from adjudge.core.errors import ConfigError, DataError
+from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
 from adjudge.methods import METHODS
 
@@ -191,54 +189,9 @@ def test_a_task_narrows_to_the_labels_that_are_there(rows):
         TextClassifier(task={"name": "t", "labels": ["neg", "good"]}).fit(*rows)
 
 
-@pytest.mark.slow
-def test_saved_and_loaded_in_a_fresh_process_it_answers_the_same(rows, tmp_path):
-    texts, labels = rows
-    numbers = [int(label == "pos") for label in labels]
-    fitted = TextClassifier(options={"min_df": 1}, task={"name": "t"}).fit(texts, numbers)
-    fitted.save(tmp_path / "saved", verify=True)
-    loaded = TextClassifier.load(tmp_path / "saved")
-    assert loaded.get_params(deep=False)["options"] == {"min_df": 1}
-    assert loaded.predict(texts).tolist() == fitted.predict(texts).tolist()
-    assert loaded.predict_proba(texts) == pytest.approx(fitted.predict_proba(texts), abs=1e-6)
-    assert clone(loaded).fit(texts, labels).classes_.tolist() == ["neg", "pos"]
-    suffixes = {file.suffix for file in (tmp_path / "saved").rglob("*") if file.is_file()}
-    assert suffixes <= {".json", ".safetensors"}
-    assert json.loads((tmp_path / "saved" / "text_classifier.json").read_text())["classes"] == [0, 1]
-    with pytest.raises(DataError, match="no saved TextClassifier"):
-        TextClassifier.load(tmp_path)
-
-
-def test_labels_that_json_cannot_hold_are_not_saved(rows, tmp_path):
-    texts, labels = rows
-    fitted = TextClassifier("majority").fit(texts, [(label,) for label in labels])
-    with pytest.raises(DataError, match="only labels"):
-        fitted.save(tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-
-
 def test_it_can_be_sent_to_another_process(rows):
     fitted = TextClassifier("majority").fit(*rows)
     assert pickle.loads(pickle.dumps(fitted)).predict(["x"]).tolist() == ["pos"]
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        estimator_checks.check_estimator_cloneable,
-        estimator_checks.check_estimator_repr,
-        estimator_checks.check_no_attributes_set_in_init,
-        estimator_checks.check_parameters_default_constructible,
-        estimator_checks.check_get_params_invariance,
-        estimator_checks.check_set_params,
-        estimator_checks.check_estimator_tags_renamed,
-        estimator_checks.check_valid_tag_types,
-        estimator_checks.check_mixin_order,
-    ],
-    ids=lambda check: check.__name__,
-)
-def test_scikit_learns_own_checks_that_need_no_number_matrix(check):
-    check("TextClassifier", TextClassifier())
 
 
 SEVERAL = {"name": "topics", "problem": "multi_label"}

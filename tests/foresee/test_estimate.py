@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adjudge.core.errors import ModelNotFoundError
-from adjudge.foresee.planning import estimate_recipe, read_inputs
+from adjudge.foresee.planning import estimate_recipe
 from adjudge.methods import METHODS
 from adjudge.models.trunk.precision import PRODUCTS_BYTES
 from adjudge.recipe.recipe import load_recipe
@@ -24,7 +24,7 @@ import torch, peft, transformers  # what a run imports is the process's, not the
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from adjudge.foresee.estimate import estimate_run
 from adjudge.experiment.measure import PeakMemory
-from adjudge.foresee.planning import read_inputs
+from adjudge.experiment.load import read_inputs
 from adjudge.recipe.recipe import load_recipe, plan
 from adjudge.methods import METHODS, Setting
 recipe = load_recipe(Path(sys.argv[1]))
@@ -129,12 +129,12 @@ def test_a_model_that_nobody_knows_is_an_error(recipe_file) -> None:
 
 
 def test_four_bits_are_counted_on_a_gpu_alone(recipe_file) -> None:
-    from adjudge.foresee.dry_model import adapted
+    from adjudge.foresee.dry_model import dry_model
 
     options = load_recipe(
         recipe_file(methods=[{"kind": "qlora", "model": "meta-llama/Llama-3.1-8B"}])
     ).methods[0].options  # fmt: skip
-    found = adapted(options, 3, "float32")
+    found = dry_model(options, 3, "float32")
     assert found.weight_bytes(on_gpu=False) == pytest.approx(4 * 8.05e9, rel=0.01)
     # 6.98 billion weights in 4.127 bits; two tables of the vocabulary in 32.
     assert found.weight_bytes(on_gpu=True) == pytest.approx(6.98e9 * 4.127 / 8 + 2 * 0.525e9 * 4 + 0.084e9, rel=0.02)
@@ -155,22 +155,6 @@ def test_seeds_are_estimated_once_and_baselines_only_by_a_probe(recipe_file) -> 
     assert foreseen[0].name != foreseen[1].name
     probed = estimate_recipe(recipe, probe=True)
     assert probed[0].seconds == probed[1].seconds > 0
-
-
-def test_without_the_test_split_its_file_is_not_read(recipe_file, tmp_path) -> None:
-    data = {"train": "../reviews.csv", "test": "../there-is-no-such-file.csv"}
-    recipe = load_recipe(recipe_file(data=data))
-    inputs = read_inputs(recipe, test=False)
-    assert inputs.test is None
-    assert len(inputs.validation) == 15
-
-
-def test_a_made_test_split_is_dropped_and_moves_no_other_row(recipe_file) -> None:
-    recipe = load_recipe(recipe_file())
-    whole, without = read_inputs(recipe), read_inputs(recipe, test=False)
-    assert whole.test is not None
-    assert without.test is None
-    assert (without.train.row_ids, without.validation.row_ids) == (whole.train.row_ids, whole.validation.row_ids)
 
 
 @pytest.mark.slow

@@ -7,18 +7,18 @@ import numpy as np
 from adjudge.core.types import Encoded, Split
 from adjudge.methods.difficulty import difficulty
 from adjudge.methods.tfidf import out_of_fold
-from adjudge.train.batches import Rows
+from adjudge.train.batches import EncodedRows
 
 WORDS = ("good lovely fine", "bad awful poor")
 
 
-def training_rows(n: int = 40) -> tuple[Split, Rows]:
+def training_rows(n: int = 40) -> tuple[Split, EncodedRows]:
     """Two labels that words tell apart; the last row has the words of the other label."""
     targets = np.arange(n) % 2
     texts = [f"{WORDS[label]} {i}" for i, label in enumerate(targets)]
     texts[-1] = f"{WORDS[0]} {n - 1}"
     encoded = [Encoded(tuple(range(1, 2 + i % 5)), (7, 8), 1 + i % 5) for i in range(n)]
-    return Split("train", texts, [str(t) for t in targets], [str(i) for i in range(n)]), Rows(encoded, targets)
+    return Split("train", texts, [str(t) for t in targets], [str(i) for i in range(n)]), EncodedRows(encoded, targets)
 
 
 def test_without_a_curriculum_no_row_is_hard() -> None:

@@ -57,7 +57,7 @@ def test_a_reply_that_was_cut_off_is_not_read(tmp_path: Path, monkeypatch: pytes
     """What stands there happens to be a label, but the model was not done."""
     task = Task(name="t", labels={"good": LabelInfo(verbalizer="uvw"), "bad": LabelInfo(verbalizer="xy")})
     assert written(" uvw", tmp_path / "whole", task=task)[0] == Reply(" uvw", "good")
-    monkeypatch.setattr("adjudge.methods.writing.EXTRA_TOKENS", 0)
+    monkeypatch.setattr("adjudge.models.assembly.EXTRA_TOKENS", 0)
     assert written(" uvw", tmp_path / "cut", task=task)[0] == Reply(" uvw", None)
 
 

@@ -19,7 +19,7 @@ from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import replies_of
 from adjudge.core.task import LabelInfo, Task
 from adjudge.core.types import Encoded
-from adjudge.foresee.dry_model import adapted
+from adjudge.foresee.dry_model import dry_model
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.classifiers.storage import load_classifier
 from adjudge.models.engine.engine import Engine
@@ -29,7 +29,7 @@ from adjudge.models.trunk.readout import Readout, Scaling
 from adjudge.prompts.trie import build_trie
 from adjudge.train.distillation import SoftTargets
 from tests.methods.test_lora import LABELS, TRAIN, VALIDATION
-from tests.models.one_by_one import BATCHES, PREFIX, assert_close, load_trunk, model_folder
+from tests.models.engine.one_by_one import BATCHES, PREFIX, assert_close, load_trunk, model_folder
 from tests.tiny_models import tiny_model
 
 # Of different lengths, one the beginning of another, all with the end token (2) behind them.
@@ -214,5 +214,5 @@ def test_what_learns_is_foreseen(method: str, tied: bool, tmp_path: Path) -> Non
     model = tiny_model("llama", tmp_path / "model")
     found = fit(method, tie(model) if tied else model, training={"epochs": 0.1})
     options = {"model": str(model), "head": {"kind": "generate"}}
-    foreseen = adapted(validate(METHODS.load(method).config, options, method), len(LABELS), "float32")
+    foreseen = dry_model(validate(METHODS.load(method).config, options, method), len(LABELS), "float32")
     assert foreseen.trainable_parameters == found.facts["trainable_parameters"]

@@ -12,15 +12,15 @@ from sklearn.metrics import f1_score
 from adjudge.core.errors import DataError
 from adjudge.core.task import Task
 from adjudge.methods import Setting
-from adjudge.methods.logistic import Rows, choose_c, fit_logistic, validation_macro_f1
+from adjudge.methods.logistic import FeatureRows, choose_c, fit_logistic, validation_macro_f1
 
 
-def problem(n_classes: int, seed: int = 0) -> Rows:
+def problem(n_classes: int, seed: int = 0) -> FeatureRows:
     shares = [0.6] + [0.4 / (n_classes - 1)] * (n_classes - 1)
     features, targets = make_classification(
         300, 10, n_informative=6, n_classes=n_classes, flip_y=0.1, weights=shares, random_state=seed
     )
-    return Rows(features.astype(np.float32), targets.astype(np.int64))
+    return FeatureRows(features.astype(np.float32), targets.astype(np.int64))
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
@@ -41,9 +41,11 @@ def test_scores_of_the_labels_sum_to_zero() -> None:
 
 @pytest.mark.parametrize("present", [[1, 3], [0, 2, 4], [2]])
 def test_a_label_without_rows_is_never_chosen_and_stays_possible(present: list[int]) -> None:
-    rows = problem(len(present)) if len(present) > 1 else Rows(problem(2).features, np.zeros(300, dtype=np.int64))
+    rows = (
+        problem(len(present)) if len(present) > 1 else FeatureRows(problem(2).features, np.zeros(300, dtype=np.int64))
+    )
     targets = np.array(present)[rows.targets]
-    linear = fit_logistic(Rows(rows.features, targets), 5, 1.0)
+    linear = fit_logistic(FeatureRows(rows.features, targets), 5, 1.0)
     probs = softmax(linear.logits(rows.features), axis=1)
     absent = sorted(set(range(5)) - set(present))
     assert set(probs.argmax(axis=1)) <= set(present)
@@ -52,7 +54,7 @@ def test_a_label_without_rows_is_never_chosen_and_stays_possible(present: list[i
 
 
 def test_c_with_the_best_validation_macro_f1_is_kept_and_the_smallest_of_equals() -> None:
-    rows, validation = problem(3), Rows(problem(3).features[:150], problem(3).targets[:150])
+    rows, validation = problem(3), FeatureRows(problem(3).features[:150], problem(3).targets[:150])
     events: list[dict[str, Any]] = []
     setting = Setting(Task(name="t"), ("a", "b", "c"), log=events.append)
     chosen = choose_c(rows, validation, (10.0, 1e-4, 0.1), None, setting)
@@ -72,7 +74,7 @@ def test_budget_stops_the_search_after_the_first_fit() -> None:
 
 
 def test_without_validation_rows_c_has_to_be_given() -> None:
-    empty = Rows(np.zeros((0, 10), dtype=np.float32), np.zeros(0, dtype=np.int64))
+    empty = FeatureRows(np.zeros((0, 10), dtype=np.float32), np.zeros(0, dtype=np.int64))
     with pytest.raises(DataError, match="give the method's option `c`"):
         choose_c(problem(2), empty, (1.0,), None, Setting(Task(name="t"), ("a", "b")))
 
@@ -80,7 +82,7 @@ def test_without_validation_rows_c_has_to_be_given() -> None:
 def test_one_regression_for_each_label_is_scikit_learns():
     features, _ = make_classification(200, 8, n_informative=6, random_state=0)
     sets = np.random.default_rng(0).random((200, 3)) < 1 / (1 + np.exp(-features[:, :3]))
-    linear = fit_logistic(Rows(features, sets), 3, 1.0, "balanced", tol=1e-8)
+    linear = fit_logistic(FeatureRows(features, sets), 3, 1.0, "balanced", tol=1e-8)
     for label in range(3):
         model = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=1000).fit(
             features, sets[:, label]
@@ -90,7 +92,7 @@ def test_one_regression_for_each_label_is_scikit_learns():
 
 def test_a_label_of_no_row_or_of_every_row_has_a_finite_score():
     sets = np.column_stack([np.zeros(6), np.ones(6), [1, 0, 1, 0, 1, 0]]).astype(bool)
-    linear = fit_logistic(Rows(np.eye(6), sets), 3, 1.0)
+    linear = fit_logistic(FeatureRows(np.eye(6), sets), 3, 1.0)
     np.testing.assert_allclose(linear.logits(np.eye(6))[:, :2], np.tile([-np.log(7), np.log(7)], (6, 1)), rtol=1e-6)
 
 

@@ -9,9 +9,9 @@ from adjudge.core.config import validate
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.task import Task
 from adjudge.core.types import Split
-from adjudge.methods import Fitted, Setting
+from adjudge.methods import Fitted, Setting, tfidf
 from adjudge.methods.tfidf import METHOD, TfidfConfig, frequent, out_of_fold, stratified_folds, whitespace_share
-from adjudge.models.classifiers.tfidf import Family, Reading, inverse_frequency, weighted
+from adjudge.models.classifiers.tfidf import NgramFeatures, NgramOptions, inverse_frequency, weighted
 
 WORDS = {"good": ["lovely", "great", "fine", "happy"], "bad": ["awful", "broken", "sad", "angry"]}
 
@@ -120,14 +120,38 @@ def test_out_of_fold_bears_small_and_empty_input(texts: list[str], targets: list
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
 
 
+def test_many_labels_are_judged_in_one_pass_over_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 labels × 20,000 rows took minutes of logistic regression, whose first step was then too small to go on."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    generator = np.random.default_rng(0)
+    targets = np.repeat(np.arange(150), 40)
+    texts = [
+        " ".join([f"t{label}a", f"t{label}b", *(f"w{i}" for i in generator.integers(300, size=8))])
+        for label in targets
+    ]
+    wrong = generator.choice(len(targets), 60, replace=False)
+    given = targets.copy()
+    given[wrong] = (given[wrong] + 1) % 150
+    monkeypatch.setattr(tfidf, "fit_logistic", never)
+    probs = out_of_fold(texts, given, 150)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+    assert (probs.argmax(axis=1) == targets).mean() > 0.95
+    assert np.isin(np.argsort(probs[np.arange(len(given)), given])[:60], wrong).mean() > 0.9
+    monkeypatch.setattr(tfidf, "MOST_PARAMETERS", 150 * 10)
+    assert out_of_fold(texts, given, 150).shape == probs.shape
+
+
 @pytest.mark.parametrize(("min_df", "max_features"), [(1, None), (2, None), (3, 7), (500, None)])
 def test_n_grams_counted_once_are_those_that_each_fold_would_count(min_df: int, max_features: int | None) -> None:
-    texts, reading = reviews(60).texts, Reading("word", 1, 2)
+    texts, reading = reviews(60).texts, NgramOptions("word", 1, 2)
     inside, outside = texts[:40], texts[40:]
     counter = reading.counter()
     counts = counter.fit_transform(texts)
     columns = frequent(counts[:40], min_df, max_features)
-    fitted = Family.fit(reading, inside, min_df, max_features)
+    fitted = NgramFeatures.fit(reading, inside, min_df, max_features)
     assert fitted is not None
     family, features = fitted
     assert counter.get_feature_names_out()[columns].tolist() == family.terms

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.methods.fit_network import HeadConfig, build_head, choose_prompt
 from adjudge.methods.method import Setting
+from adjudge.models.assembly import HeadConfig, build_head, choose_prompt
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.trunk.loading import load_pretrained
 from adjudge.prompts.trie import Branch, build_trie

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,6 @@ from adjudge.core.registry import Entry, Registry
 from adjudge.methods.method import Method, MethodConfig
 from adjudge.recipe import recipe
 from adjudge.recipe.recipe import load_recipe, model_name, plan
-from adjudge.recipe.sources import source_name
 
 
 class ModelConfig(MethodConfig):
@@ -158,19 +158,23 @@ def test_a_runs_hash_follows_content_and_not_place(recipe_file, tmp_path):
     assert plan(load_recipe(file))[0].config_hash != before.config_hash
 
 
-@pytest.mark.parametrize(
-    ("path", "shown"),
-    [
-        ("../data/train.csv", "train.csv"),
-        ("/home/someone/train.csv", "train.csv"),
-        ("hf://dair-ai/emotion", "hf://dair-ai/emotion"),
-        ("embedded://drug-reviews", "embedded://drug-reviews"),
-        ("postgresql://user:secret@host/shop?x=1", "postgresql://shop"),
-        ("sqlite:////home/someone/shop.db", "sqlite://shop.db"),
-    ],
-)
-def test_sources_are_named_without_folders_and_passwords(path, shown):
-    assert source_name(path) == shown
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_a_run_tells_of_a_query_without_its_secrets_but_is_told_apart_by_them(recipe_file, role):
+    def planned(secret):
+        query = f"SELECT * FROM dblink('host=h password={secret}') WHERE token = '{secret}' AND year = :year"
+        source = {"path": f"postgresql://me:{secret}@host/shop", "query": query, "params": {"year": "${YEAR}"}}
+        data = {"train": "../reviews.csv", role: source}
+        return plan(load_recipe(recipe_file(data=data)))[0]
+
+    first, second = planned("abc"), planned("xyz")
+    told = first.config["data"][role]
+    assert told["path"] == "postgresql://shop"
+    assert told["query"] == "SELECT * FROM dblink('host=h password=***') WHERE token=*** AND year = :year"
+    assert told["params"] == {"year": "${YEAR}"}
+    assert "abc" not in json.dumps(first.config)
+    assert first.config_hash != second.config_hash
+    assert first.config_hash == planned("abc").config_hash
+    assert first.config == second.config
 
 
 def test_models_are_named_without_folders(tmp_path):

@@ -16,7 +16,7 @@ from adjudge.models.engine.heads import Head, LabelHead, ScoreHead
 from adjudge.models.engine.network import Network
 from adjudge.models.trunk.loading import load_pretrained
 from adjudge.prompts.trie import build_trie
-from adjudge.train.batches import Rows
+from adjudge.train.batches import EncodedRows
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.loop import Trainer
 from adjudge.train.trained import Trained
@@ -50,7 +50,7 @@ def network_of(kind: str, folders: Path, *, dropout: float = 0.0) -> Network:
     return Network(Engine(pretrained.trunk, causal=causal), head, (5, 6, 7))
 
 
-def rows(n: int, seed: int = 0) -> Rows:
+def rows(n: int, seed: int = 0) -> EncodedRows:
     """A row's class is which of three tokens it holds among others."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(0, 3, n)
@@ -59,7 +59,7 @@ def rows(n: int, seed: int = 0) -> Rows:
         ids = generator.integers(100, 200, generator.integers(2, 8)).tolist()
         ids[int(generator.integers(len(ids)))] = 40 + int(target)
         encoded.append(Encoded(tuple(ids), (8, 9), len(ids)))
-    return Rows(encoded, targets)
+    return EncodedRows(encoded, targets)
 
 
 def config(**options: Any) -> TrainingConfig:

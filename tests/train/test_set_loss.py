@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from adjudge.core.protocols import SilentProgress
-from adjudge.train.batches import Rows
+from adjudge.train.batches import EncodedRows
 from adjudge.train.loop import Trainer
 from adjudge.train.set_loss import SetLoss, positive_weights
 from adjudge.train.training_config import LossConfig, TrainingConfig
@@ -67,7 +67,7 @@ def test_validation_is_scored_at_its_best_thresholds() -> None:
     assert found.loss == pytest.approx(float(expected))
 
 
-def of_sets(found: Rows) -> Rows:
+def of_sets(found: EncodedRows) -> EncodedRows:
     """Rows with the label of their token, and one more where the row is long."""
     targets = np.eye(3, dtype=bool)[found.targets]
     targets[[len(row.text_ids) > 5 for row in found.encoded], 0] = True

@@ -36,7 +36,9 @@ from adjudge.cli import (
 )
 from adjudge.cli import run as run_command
 from adjudge.cli.shared.screen import complain, quiet_libraries, show_warning
-from adjudge.core.errors import AdjudgeError, AdjudgeWarning
+from adjudge.cli.streams import Patient, patient_streams
+from adjudge.core.errors import AdjudgeError, AdjudgeWarning, UsageError
+from adjudge.core.processes import keep_working_folder_out
 
 INTERRUPTED = 130
 BUG = "this is a bug in adjudge; please report it with the lines above"
@@ -108,27 +110,54 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     quiet_libraries()
-    with warnings.catch_warnings():
+    keep_working_folder_out()
+    with patient_streams() as output, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", AdjudgeWarning)
         warnings.showwarning = show_warning
-        try:
-            return _invoke(words)
-        except KeyboardInterrupt:
-            complain("interrupted", mark="stopped")
-            return INTERRUPTED
-        except AdjudgeError as error:
-            _trace_if_asked()
-            complain(str(error))
-            return error.exit_status
-        except OSError as error:
-            return _system_error(error)
-        except Exception as error:  # noqa: BLE001 - the last resort of a command line
-            return _unexpected(error)
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # how a library written in Rust says that it has failed
-                raise
-            return _unexpected(error)
+        status = _status(words)
+        output.flush()
+        return _printed(output, status)
+
+
+def _status(words: list[str]) -> int:
+    try:
+        _refuse_unreadable(words)
+        return _invoke(words)
+    except KeyboardInterrupt:
+        complain("interrupted", mark="stopped")
+        return INTERRUPTED
+    except AdjudgeError as error:
+        _trace_if_asked()
+        complain(str(error))
+        return error.exit_status
+    except OSError as error:
+        return _system_error(error)
+    except Exception as error:  # noqa: BLE001 - the last resort of a command line
+        return _unexpected(error)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how a library written in Rust says that it has failed
+            raise
+        return _unexpected(error)
+
+
+def _refuse_unreadable(words: list[str]) -> None:
+    """Python hands over bytes that are no text in the file system's encoding as halves of surrogate pairs."""
+    for word in words:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError(
+                f"{word}: holds bytes that are no {sys.getfilesystemencoding()}, the encoding of names here; rename "
+                "the file, or set PYTHONUTF8=1 where names are UTF-8"
+            )
+
+
+def _printed(output: Patient, status: int) -> int:
+    """The exit status, which is no 0 where results were to be printed and could not be."""
+    if output.lost is None:
+        return status
+    if not isinstance(output.lost, BrokenPipeError):  # a reader that went away has seen what it wanted
+        complain(f"standard output: {output.lost.strerror or output.lost}; what was done is done, and not shown whole")
+    return status or 1
 
 
 def _invoke(words: list[str]) -> int:
@@ -149,9 +178,6 @@ def _invoke(words: list[str]) -> int:
 
 def _system_error(error: OSError) -> int:
     """A full disk, a missing permission: the work failed, and no traceback helps."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     _trace_if_asked()
     where = f"{error.filename}: " if error.filename else ""
     remedy = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
+from adjudge.cli.shared.findings_table import show_pairs, show_report
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.reading import DELIMITER, FORMAT, NO_HEADER, SETTINGS, SKIP_BAD_ROWS, source_options
-from adjudge.cli.shared.screen import complain, print_json, print_table, results
+from adjudge.cli.shared.screen import print_json
 from adjudge.core.errors import UsageError
 
 if TYPE_CHECKING:
     from adjudge.core.task import Task
-    from adjudge.data.gate import Report
 
 EPILOG = """\
 [bold]Examples[/]
@@ -26,9 +25,6 @@ EPILOG = """\
   adjudge check --train a.tsv --no-header --text column_2 --label column_1 --source quoting=none
 
 Exit status: 0 without errors, 1 with errors, 2 for input that cannot be read."""
-
-STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-ROWS_SHOWN = 3
 
 
 def check(  # noqa: PLR0913 - a command's options are its parameters
@@ -78,6 +74,7 @@ def check(  # noqa: PLR0913 - a command's options are its parameters
         print_json(report.to_json())
     else:
         show_report(report, accepted)
+        show_pairs(report, splits)
     return 1 if report.errors(accepted) else 0
 
 
@@ -125,64 +122,16 @@ def _task_of_files(
 def _options(model: str | None, max_tokens: int | None, seed: int) -> dict[str, Any]:
     from adjudge.methods.tfidf import out_of_fold
 
-    counter = None
+    tokenizer = None
     if model is not None:
-        from adjudge.models.trunk.loading import load_tokenizer, locate
+        from adjudge.models.trunk.loading import find_tokenizer
 
-        counter = load_tokenizer(locate(model)).count
+        tokenizer = find_tokenizer(model)
     return {
-        "token_counter": counter,
+        "token_counter": tokenizer.count if tokenizer else None,
+        "known_counter": tokenizer.count_known if tokenizer else None,
         "model": model,
         "max_tokens": max_tokens,
         "out_of_fold": out_of_fold,
         "seed": seed,
     }
-
-
-def show_report(report: Report, accepted: list[str]) -> None:
-    """Print the findings as a table with a verdict below."""
-    document = report.to_json()
-    console = results()
-    sizes = ", ".join(f"{name} {split['rows']:,}" for name, split in document["splits"].items())
-    console.print(f"[bold]rows:[/] {sizes}")
-    findings = document["findings"]
-    if findings:
-        columns = ("code", "level", "splits", "count", "rows", "first rows", "what")
-        body = [_finding_row(finding, accepted) for finding in findings]
-        print_table(console, columns, body, numbers=("count", "rows"), widths={"code": 15, "what": 40})
-    errors = report.errors(accepted)
-    counts = [_counted(sum(finding["level"] == level for finding in findings), level) for level in STYLES]
-    verdict = "[bold red]not fit to train on[/]" if errors else "[bold green]no errors[/]"
-    console.print(f"{verdict}: {', '.join(counts)}")
-    if errors:
-        codes = ", ".join(sorted({finding.code for finding in errors}))
-        complain(f"repair the data, or accept knowingly with `accept: [{codes}]` under `data`", mark="hint")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _finding_row(finding: dict[str, Any], accepted: list[str]) -> tuple[str, ...]:
-    level = finding["level"]
-    word = f"{level} (accepted)" if level == "error" and finding["code"] in accepted else level
-    return (
-        escape(finding["code"]),
-        f"[{STYLES[level]}]{word}[/]",
-        escape(" & ".join(finding["splits"])),
-        f"{finding['count']:,}",
-        f"{finding['count_rows']:,}",
-        _first_rows(finding),
-        escape(finding["message"]),
-    )
-
-
-def _first_rows(finding: dict[str, Any]) -> str:
-    by_split: dict[str, list[int]] = {}
-    for place in finding["rows"]:
-        by_split.setdefault(place["split"], []).append(place["row"])
-    parts = []
-    for split, rows in by_split.items():
-        more = " …" if len(rows) > ROWS_SHOWN or finding["rows_truncated"] else ""
-        parts.append(f"{split} {', '.join(map(str, rows[:ROWS_SHOWN]))}{more}")
-    return escape("; ".join(parts))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adjudge.cli.compare import show_comparison
-from adjudge.cli.merge import output_folder, show_derived
+from adjudge.cli.shared.comparison_table import show_comparison
+from adjudge.cli.shared.derived_table import show_derived
+from adjudge.cli.shared.folders import output_folder
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import results
 from adjudge.core.errors import UsageError, did_you_mean
@@ -48,15 +49,15 @@ def combine(
     ways = _ways(how or ["linear"])
     if len(ways) > 1 and (output or name):
         raise UsageError("--output and --name take one way of combining; leave them out, or give one --how")
-    found, made = find_runs(runs), []
+    sources, made = find_runs(runs), []
     with progress() as shown:
         for way in ways:
-            folder = output_folder(found[0], output, name)
-            made.append(combine_runs(found, way, folder, weights=weight, density=density, progress=shown))
+            folder = output_folder(sources[0], output, name)
+            made.append(combine_runs(sources, way, folder, weights=weight, density=density, progress=shown))
     for run in made:
         show_derived(run)
     if "test" in made[0].metrics():
-        show_comparison(compare_runs([*found, *made], CompareOptions()), results())
+        show_comparison(compare_runs([*sources, *made], CompareOptions()), results())
 
 
 def _ways(given: list[str]) -> list[How]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from adjudge.cli.shared.screen import print_json, print_table, results
+from adjudge.cli.shared.comparison_table import show_comparison
+from adjudge.cli.shared.screen import print_json, results
 from adjudge.core.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from adjudge.compare.deciding import DecidingMetric
-    from adjudge.compare.results import Comparison, Constant
+    from adjudge.compare.results import CompareOptions, Constant
 
 EPILOG = """\
 [bold]Examples[/]
@@ -46,7 +46,7 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
     ] = None,
     costs: Annotated[
         Path | None,
-        typer.Option(help="For --metric cost: a YAML file of mistake_costs (gold: {answer: cost}), or a task file."),
+        typer.Option(help="For --metric cost: a YAML file, gold: {answer: cost}, or a task file with them."),
     ] = None,
     cost: Annotated[
         str, typer.Option(help="What cheap means: a key of the cost in run.json.")
@@ -60,66 +60,26 @@ def compare(  # noqa: PLR0913 - a command's options are its parameters
 ) -> None:
     """Compare runs and name the choice."""
     from adjudge.compare.comparison import compare_runs
-    from adjudge.compare.deciding import DECIDING
     from adjudge.compare.results import CompareOptions
     from adjudge.compare.tables import markdown_table
     from adjudge.core.runs import find_runs
 
     if markdown and as_json:
         raise UsageError("--markdown and --json cannot be given together; both go to standard output")
-    found = find_runs(runs)
+    compared = find_runs(runs)
     constants = tuple(_constant(text) for text in constant or ())
-    if metric not in DECIDING:
-        raise UsageError(f"--metric {metric!r} decides no choice; {did_you_mean(metric, DECIDING)}")
-    chosen_margin = DECIDING[metric].margin if margin is None else margin
-    options = CompareOptions(
-        margin=chosen_margin,
-        cost=cost,
-        metric=cast("DecidingMetric", metric),
-        constants=constants,
-        mistake_costs=None if costs is None else _mistake_costs(costs),
-    )
-    comparison = compare_runs(found, options)
+    options = CompareOptions(cost=cost, constants=constants, mistake_costs=_mistake_costs(costs) if costs else None)
+    comparison = compare_runs(compared, _deciding(options, metric, margin))
     if report is not None:
         from adjudge.compare.report import write_report
 
-        write_report(report, comparison, found, texts=not no_texts)
+        write_report(report, comparison, compared, texts=not no_texts)
     if as_json:
         print_json(comparison.to_json())
     elif markdown:
         typer.echo(markdown_table(comparison))
     else:
         show_comparison(comparison, results(), report)
-
-
-def show_comparison(comparison: Comparison, console: Console, report: Path | None = None) -> None:
-    """Print the table, the notes, the choice in one sentence, and the report's path."""
-    from adjudge.compare.tables import p_text, rows
-
-    cells = rows(comparison)
-    columns = list(cells[0])
-    body = [[escape(str(row[column])) for column in columns] for row in cells]
-    print_table(console, columns, body, numbers=columns[1:])
-    if comparison.constants:
-        published = [
-            (
-                escape(f"{test.constant.name} ({test.constant.source})"),
-                f"{test.constant.accuracy:.4f}",
-                escape(test.label),
-                f"{test.correct:,} of {test.rows:,}",
-                p_text(test.p_value),
-            )
-            for test in comparison.constants
-        ]
-        columns = ["published", "accuracy", "method", "correct", "p (two-sided)"]
-        print_table(console, columns, published, numbers=("accuracy", "correct", "p (two-sided)"))
-    for left in comparison.left_out:
-        console.print(f"[yellow]left out[/] {escape(left.run)}: {escape(left.reason)}", soft_wrap=True)
-    for note in comparison.notes:
-        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
-    console.print(f"\n[bold]{escape(comparison.sentence)}[/]", soft_wrap=True)
-    if report is not None:
-        console.print(f"report: {escape(str(report))}", soft_wrap=True)
 
 
 def _constant(text: str) -> Constant:
@@ -136,14 +96,27 @@ def _constant(text: str) -> Constant:
     return Constant(name=name.strip(), accuracy=value, source="as given on the command line")
 
 
+def _deciding(options: CompareOptions, metric: str, margin: float | None) -> CompareOptions:
+    """The options with the metric that decides, and its own margin where none is given."""
+    from adjudge.compare.deciding import DECIDING
+
+    if metric not in DECIDING:
+        raise UsageError(f"--metric {metric!r} decides no choice; {did_you_mean(metric, DECIDING)}")
+    own = DECIDING[metric].margin if margin is None else margin
+    return replace(options, metric=cast("DecidingMetric", metric), margin=own)
+
+
 def _mistake_costs(path: Path) -> dict[str, dict[str, float]]:
-    """Costs from a YAML file: under ``mistake_costs``, as in a task, or at the top."""
+    """Costs from a YAML file: ``gold label: {answer: cost}``, or a task file whose labels have ``mistakes``."""
+    from adjudge.compare.deciding import costs_of_labels
     from adjudge.core.config import read_yaml
 
     content = read_yaml(path)
-    costs = content.get("mistake_costs", content) if isinstance(content, dict) else content
+    costs = costs_of_labels(content.get("labels")) if isinstance(content, dict) and "labels" in content else content
     whole = isinstance(costs, dict) and costs and all(isinstance(row, dict) for row in costs.values())
     cells = [value for row in costs.values() for value in row.values()] if whole else [None]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in cells):
-        raise ConfigError(f"{path}: expected costs as `gold label: {{answer: cost}}`, got {content!r}")
+        raise ConfigError(
+            f"{path}: expected costs as `gold label: {{answer: cost}}`, or a task file whose labels say them"
+        )
     return {str(gold): {str(answer): float(cost) for answer, cost in row.items()} for gold, row in costs.items()}

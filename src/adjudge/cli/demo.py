@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adjudge.cli.check import show_report
-from adjudge.cli.compare import show_comparison
-from adjudge.cli.run import execute
+from adjudge.cli.shared.comparison_table import show_comparison
+from adjudge.cli.shared.findings_table import show_report
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.running import execute
 from adjudge.cli.shared.screen import complain, notices, results
 from adjudge.core.errors import DataError
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from adjudge.cli.evaluate import one_run
-from adjudge.cli.merge import output_folder, show_derived
+from adjudge.cli.shared.derived_table import show_derived
+from adjudge.cli.shared.folders import one_run, output_folder
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.reading import (
     DELIMITER,

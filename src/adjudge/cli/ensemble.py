@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from adjudge.cli.merge import output_folder, show_derived
+from adjudge.cli.shared.derived_table import show_derived
+from adjudge.cli.shared.folders import output_folder
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.screen import results
 
@@ -32,9 +33,9 @@ def ensemble(
     from adjudge.core.runs import find_runs
     from adjudge.derive.vote import ensemble_runs
 
-    found = find_runs(runs)
+    members = find_runs(runs)
     with progress() as shown:
-        made = ensemble_runs(found, output_folder(found[0], output, name), weighting=weights, progress=shown)
+        made = ensemble_runs(members, output_folder(members[0], output, name), weighting=weights, progress=shown)
     shares = zip(made.record()["facts"]["members"], made.record()["facts"]["weights"], strict=True)
     for member, weight in shares:
         results().print(f"{weight:.3f}  {member}", markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.screen import results
 
 EPILOG = """\
@@ -37,11 +37,11 @@ def export(
 
     facts = export_run(one_run(run), output, kind=format, weights=dtype, data_license=data_license)
     parity, console = facts["parity"], results()
-    console.print(f"form: {facts['form']}")
+    console.print(f"form: {facts['form']}: {escape(facts['loads'])}", soft_wrap=True)
     different = parity["different_replies"]
-    found = f"largest difference {parity['largest_difference']:.2g} on {parity['rows']} texts"
+    difference = f"largest difference {parity['largest_difference']:.2g} on {parity['rows']} texts"
     if different is None:
-        console.print(f"fresh process: {found} (allowed {parity['tolerance']:g})")
+        console.print(f"fresh process: {difference} (allowed {parity['tolerance']:g})")
     else:
         console.print(f"fresh process: {different} of {parity['rows']} replies differ")
     console.print(f"wrote {escape(str(output))}/ (see README.md)", soft_wrap=True)

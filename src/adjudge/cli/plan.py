@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.run import with_model
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.running import with_model
 from adjudge.cli.shared.screen import duration, print_json, print_table, results, size
 
 if TYPE_CHECKING:

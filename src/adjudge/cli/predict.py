@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import json
 import shutil
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.progress import progress
 from adjudge.cli.shared.reading import (
     DELIMITER,
@@ -145,8 +144,8 @@ def _as_file(texts: Iterable[str], path: Path) -> Path:
 def _copy(path: Path) -> None:
     """Write a UTF-8 file to standard output."""
     with path.open(encoding="utf-8") as stream:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")
+        if callable(reconfigure := getattr(sys.stdout, "reconfigure", None)):
+            reconfigure(encoding="utf-8")
         shutil.copyfileobj(stream, sys.stdout)
     sys.stdout.flush()
 

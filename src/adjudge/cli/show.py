@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from adjudge.cli.evaluate import metrics_table, one_run
+from adjudge.cli.shared.folders import one_run
+from adjudge.cli.shared.metrics_table import metrics_table
 from adjudge.cli.shared.screen import duration, print_json, results, shorten, size, table
 
 EPILOG = """\
@@ -32,16 +33,16 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="run.json and metrics.json as one JSON document.")] = False,
 ) -> None:
     """Show one run: what was run, on which data, how well, and at what cost."""
-    found = one_run(run)
-    record = found.record()
-    metrics = found.metrics() if (found.path / "metrics.json").is_file() else {}
+    opened = one_run(run)
+    record = opened.record()
+    metrics = opened.metrics() if (opened.path / "metrics.json").is_file() else {}
     if as_json:
         print_json({"run": record, "metrics": metrics})
         return
     console = results()
     console.print(_panel("Run", _pairs(_identity(record))))
     console.print(_panel("Method", _pairs(_method(record))))
-    console.print(_panel("Data", _data(record, found.check())))
+    console.print(_panel("Data", _data(record, opened.check())))
     if metrics:
         console.print(_panel("Metrics, with 95% intervals", metrics_table(metrics)))
         for split in ("test", "validation"):
@@ -130,8 +131,8 @@ def _data(record: dict[str, Any], check: dict[str, Any] | None) -> RenderableTyp
     if data.get("accepted"):
         pairs.append(("errors accepted", ", ".join(data["accepted"])))
     if check is not None:
-        found = [f"{finding['level']} {finding['code']} ({finding['count']})" for finding in check["findings"]]
-        pairs.append(("data gate", ", ".join(found) or "nothing found"))
+        findings = [f"{finding['level']} {finding['code']} ({finding['count']})" for finding in check["findings"]]
+        pairs.append(("data gate", ", ".join(findings) or "nothing found"))
     return Group(_pairs(pairs), table(("split", "rows", "source", "hash"), rows, numbers=("rows",)))
 
 

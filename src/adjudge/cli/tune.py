@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from adjudge.cli.run import with_model
 from adjudge.cli.shared.progress import progress
+from adjudge.cli.shared.running import with_model
 from adjudge.cli.shared.screen import notices, print_table, results
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def tune(  # noqa: PLR0913 - a command's options
     with progress() as shown:
         studies = tune_recipe(loaded, search, runs=runs, progress=shown)
     folder = runs / loaded.name / "tune"
-    write_json(folder / "study.json", {"studies": [found.to_json() for found in studies]})
+    write_json(folder / "study.json", {"studies": [record.to_json() for record in studies]})
     write_search(folder / "report.html", loaded.name, studies)
     show(studies, results())
-    if all(found.best is None for found in studies):
+    if all(record.best is None for record in studies):
         notices().print("[bold red]no trial is complete[/]; see the report for what failed")
         return 1
     tuned = recipe.with_name(f"{recipe.stem}-tuned.yaml")

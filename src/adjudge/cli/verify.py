@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adjudge.cli.evaluate import one_run
+from adjudge.cli.shared.folders import one_run
 from adjudge.cli.shared.screen import results
 from adjudge.core.errors import DataError, WorkError
 
@@ -40,18 +40,18 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
     from adjudge.models import load_classifier
     from adjudge.models.classifiers.round_trip import TOLERANCE, probe_texts, tolerance_of, verify_saved
 
-    found = one_run(run)
-    texts = found.texts()
+    opened = one_run(run)
+    texts = opened.texts()
     if texts is None:
-        raise DataError(f"{found.path}: keeps no texts (store_texts: false), so there is nothing to predict again")
+        raise DataError(f"{opened.path}: keeps no texts (store_texts: false), so there is nothing to predict again")
     split: EvaluatedSplit = "test" if "test" in texts["split"] else "validation"
-    predictions = found.predictions(split)
+    predictions = opened.predictions(split)
     own = texts.filter(texts["split"] == split)
     known = dict(zip(own["row_id"], own["text"], strict=True))
-    classifier = load_classifier(found.path / "model")
+    classifier = load_classifier(opened.path / "model")
     probe = probe_texts([known[row] for row in predictions["row_id"]])
-    tolerance = tolerance_of(found.record())
-    trip = verify_saved(classifier, found.path / "model", probe, tolerance=tolerance)
+    tolerance = tolerance_of(opened.record())
+    trip = verify_saved(classifier, opened.path / "model", probe, tolerance=tolerance)
     by_text = {known[row]: at for at, row in enumerate(predictions["row_id"])}
     stored = predictions[[by_text[text] for text in probe]]
     probs = stored.select([f"prob_{label}" for label in classifier.labels])
@@ -65,17 +65,17 @@ def verify(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> int:
     console.print(f"prediction file: largest difference {difference:.2g} (allowed {FILE_FACTOR * tolerance:g})")
     if not difference <= FILE_FACTOR * tolerance:
         raise WorkError(
-            f"{found.path}: a probability of the saved model differs by {difference:.3g} from {split}.parquet, "
+            f"{opened.path}: a probability of the saved model differs by {difference:.3g} from {split}.parquet, "
             f"allowed {FILE_FACTOR * tolerance:g}; the model is not the one that was measured"
         )
-    _refuse_other_answers(found, classifier, predictions)
+    _refuse_other_answers(opened, classifier, predictions)
     replies = replies_of(classifier, probe)
     if replies is not None:
         different = sum(reply.label != label for reply, label in zip(replies, stored["predicted"], strict=True))
         console.print(f"replies: {different} differ from the prediction file in what they say")
         if different and tolerance <= TOLERANCE:
             raise WorkError(
-                f"{found.path}: {different} of {len(probe)} replies of the saved model say something else than "
+                f"{opened.path}: {different} of {len(probe)} replies of the saved model say something else than "
                 f"{split}.parquet; the model is not the one that was measured"
             )
     console.print("[bold green]verified[/]: the saved model answers as it was measured")

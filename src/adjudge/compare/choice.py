@@ -6,42 +6,55 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from adjudge.compare.costs import cost_named, ratio_phrase
-from adjudge.compare.results import CompareOptions, Group, PairedTest
+from adjudge.compare.results import CompareOptions, MethodGroup, PairedTest
 
 
-def reference_of(groups: Sequence[Group], options: CompareOptions) -> Group:
+def reference_of(groups: Sequence[MethodGroup], options: CompareOptions) -> MethodGroup:
     """The group with the best mean validation score by the metric of the choice; test results have no say.
 
     Where two are equal the cheaper one, then the label, decides. Where a task has no validation rows, only a
     single group can be judged, so it is the reference.
     """
 
-    def order(group: Group) -> tuple[float, float, str]:
+    def order(group: MethodGroup) -> tuple[float, float, str]:
         return (-validation_score(group, options), cost_of(group, options.cost), group.label)
 
     return min(groups, key=order)
 
 
-def validation_score(group: Group, options: CompareOptions) -> float:
+def validation_score(group: MethodGroup, options: CompareOptions) -> float:
     """The mean of the metric of the choice on validation, higher is better; minus infinity where there is none."""
     spread = group.validation.get(options.metric)
     return -math.inf if spread is None else options.deciding.sign * spread.mean
 
 
-def cost_of(group: Group, cost: str) -> float:
+def cost_of(group: MethodGroup, cost: str) -> float:
     """The group's cost; infinite where it is not known, so that an unmeasured method is never the cheapest."""
     value = group.costs.get(cost)
     return math.inf if value is None else value
 
 
-def cheaper_than(reference: Group, groups: Sequence[Group], cost: str) -> list[str]:
+def cheaper_than(reference: MethodGroup, groups: Sequence[MethodGroup], cost: str) -> list[str]:
     """Labels of the groups that cost less than the reference: one of them may be chosen in its place."""
     return [group.label for group in groups if cost_of(group, cost) < cost_of(reference, cost)]
 
 
+def hopeless(reference: MethodGroup, groups: Sequence[MethodGroup], options: CompareOptions) -> frozenset[str]:
+    """Labels of the constant answers that validation puts more than the margin below the reference: no candidates.
+
+    Validation rows say so, and a bound that has to hold for fewer candidates is a tighter one.
+    """
+    least = validation_score(reference, options) - options.margin
+    return frozenset(
+        group.label
+        for group in groups
+        if group.constant and group is not reference and validation_score(group, options) < least
+    )
+
+
 def choose(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     tests: Sequence[PairedTest],
     rows: int,
     options: CompareOptions,
@@ -60,7 +73,7 @@ def choose(
         tests: the paired tests of ``options.metric`` against the reference, one for every other group.
         rows: number of test rows.
         options: margin, cost and metric.
-        beaten: constant answers that something is shown to be better than; none of these is ever chosen.
+        beaten: constant answers that are worse than something else, on validation or as shown on test: never chosen.
     """
     by_label = {group.label: group for group in groups}
     if len(groups) == 1:
@@ -102,24 +115,26 @@ def p_phrase(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _undecided_below(test: PairedTest, chosen: Group, by_label: Mapping[str, Group], options: CompareOptions) -> bool:
+def _undecided_below(
+    test: PairedTest, chosen: MethodGroup, by_label: Mapping[str, MethodGroup], options: CompareOptions
+) -> bool:
     return test.verdict == "open" and cost_of(by_label[test.label], options.cost) < cost_of(chosen, options.cost)
 
 
-def _chosen(group: Group, reference: Group, test: PairedTest, options: CompareOptions) -> str:
+def _chosen(group: MethodGroup, reference: MethodGroup, test: PairedTest, options: CompareOptions) -> str:
     deciding = options.deciding
     phrase = cost_named(options.cost).phrase
     ratio = ratio_phrase(cost_of(group, options.cost), cost_of(reference, options.cost), phrase)
     whose = f"its test {deciding.title}" if group.of_method else f"this run's test {deciding.title}"
-    theirs = f"that of {reference.label}" if reference.of_method else f"that of this run of {reference.label}"
+    theirs = reference.label if reference.of_method else f"this run of {reference.label}"
     if test.lower_bound > 0:
-        claim = f"{whose} is better than {theirs}, the best on validation"
+        claim = f"{whose} is better than that of {theirs}, the best on validation"
     else:
         claim = f"{whose} is within {deciding.amount(options.margin)} of {theirs}, the best on validation"
     return f"Choose {group.label}: {claim} ({difference_text(test, options)}), {ratio}.{_of_runs(group, reference)}"
 
 
-def _of_runs(group: Group, reference: Group) -> str:
+def _of_runs(group: MethodGroup, reference: MethodGroup) -> str:
     """What one seed can show."""
     single = [one.label for one in (group, reference) if not one.of_method]
     if not single:
@@ -141,8 +156,8 @@ def _cheaper_still(undecided: Sequence[PairedTest]) -> str:
 
 def _cannot_tell(
     undecided: Sequence[PairedTest],
-    reference: Group,
-    by_label: Mapping[str, Group],
+    reference: MethodGroup,
+    by_label: Mapping[str, MethodGroup],
     rows: int,
     options: CompareOptions,
 ) -> str:
@@ -165,10 +180,10 @@ def _cannot_tell(
     )
 
 
-def _reference_chosen(reference: Group, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
+def _reference_chosen(reference: MethodGroup, n_cheaper: int, floors: Sequence[str], options: CompareOptions) -> str:
     phrase = cost_named(options.cost).phrase
     best = f"Choose {reference.label}: it is the best on validation"
-    alike = f"{' and '.join(floors)}, cheaper, gives every text one answer, and something is shown to be better"
+    alike = f"{' and '.join(floors)}, cheaper, gives every text one answer and is worse than something else"
     if math.isinf(cost_of(reference, options.cost)):
         return f"{best}; its {phrase} was not measured."
     if n_cheaper == 0:

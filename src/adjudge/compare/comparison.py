@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adjudge.compare.choice import better_on_test, cheaper_than, choose, reference_of, validation_score
+from adjudge.compare.choice import better_on_test, cheaper_than, choose, hopeless, reference_of, validation_score
 from adjudge.compare.costs import cost_named
-from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, row_scores
+from adjudge.compare.deciding import DECIDING, DecidingMetric, cost_matrix, costs_of_labels, row_scores
 from adjudge.compare.fairness import LoadedRun, load_fair
 from adjudge.compare.groups import dominated, make_group, members_by_label, stacked
 from adjudge.compare.notes import notes_of
@@ -17,8 +17,8 @@ from adjudge.compare.results import (
     Comparison,
     Constant,
     ConstantTest,
-    Group,
     LeftOut,
+    MethodGroup,
     PairedTest,
     Spread,
 )
@@ -34,8 +34,8 @@ __all__ = [
     "Comparison",
     "Constant",
     "ConstantTest",
-    "Group",
     "LeftOut",
+    "MethodGroup",
     "PairedTest",
     "Spread",
     "compare_runs",
@@ -73,11 +73,12 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
     groups = [replace(g, on_front=not dominated(g, groups, options)) for g in groups]
     reference = reference_of(groups, options)
     groups.sort(key=lambda g: (-validation_score(g, options), g.label))
-    family = cheaper_than(reference, groups, options.cost)
-    tests, floors = _tests(groups, reference, family, members, costs, options)
+    floors = hopeless(reference, groups, options)
+    family = [label for label in cheaper_than(reference, groups, options.cost) if label not in floors]
+    tests, beaten_on_test = _tests(groups, reference, family, members, costs, options)
     deciding = [test for test in tests if test.metric == options.metric]
     rows = len(loaded[0].test.gold)
-    choice, sentence = choose(groups, reference, deciding, rows, options, floors)
+    choice, sentence = choose(groups, reference, deciding, rows, options, floors | beaten_on_test)
     better = better_on_test(deciding, choice or reference.label, options)
     return Comparison(
         task=str(loaded[0].record["task"].get("name", "task")),
@@ -96,8 +97,8 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions = CompareOptions()
 
 
 def _tests(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     family: Sequence[str],
     members: Members,
     costs: FloatArray | None,
@@ -119,8 +120,8 @@ def _tests(
 
 def _mistake_costs(options: CompareOptions, loaded: Sequence[LoadedRun]) -> FloatArray | None:
     """Costs as given, else as the task of the first run has them; None where nobody says."""
-    config: Mapping[str, Any] = loaded[0].record.get("config") or {}
-    costs = options.mistake_costs or (config.get("task") or {}).get("mistake_costs")
+    task: Mapping[str, Any] = (loaded[0].record.get("config") or {}).get("task") or {}
+    costs = options.mistake_costs or costs_of_labels(task.get("labels"))
     matrix = cost_matrix(costs, loaded[0].labels) if costs else None
     if options.metric == "cost":
         row_scores("cost", matrix)(loaded[0].test)
@@ -149,7 +150,7 @@ def _known_constants(options: CompareOptions, loaded: Sequence[LoadedRun]) -> tu
     return tuple({constant.name: constant for constant in (*recorded, *options.constants)}.values())
 
 
-def _constants(groups: Sequence[Group], members: Members, options: CompareOptions) -> list[ConstantTest]:
+def _constants(groups: Sequence[MethodGroup], members: Members, options: CompareOptions) -> list[ConstantTest]:
     tests: list[ConstantTest] = []
     for constant in options.constants:
         for group in groups:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def row_scores(metric: DecidingMetric, costs: FloatArray | None) -> Callable[[Ar
         return _negative_log_loss
     if costs is None:
         raise ConfigError(
-            "metric 'cost' needs the cost of every mistake: `mistake_costs` in the task file, or --costs FILE "
-            "(gold label: {answer: cost})"
+            "metric 'cost' needs the costs of mistakes: `mistakes` of the labels in the task file "
+            "(urgent: {mistakes: {later: 10}}), or --costs FILE (urgent: {later: 10})"
         )
     table = np.column_stack([costs, np.max(costs, axis=1)])  # an unread reply costs as much as the worst answer
 
@@ -81,6 +81,14 @@ def row_scores(metric: DecidingMetric, costs: FloatArray | None) -> Callable[[Ar
         return np.asarray(-table[arrays.gold, arrays.predicted], dtype=np.float64)
 
     return score
+
+
+def costs_of_labels(labels: Any) -> dict[str, dict[str, float]]:
+    """``mistakes`` of the labels of a task (as in its file or in run.json), by label; empty where there are none."""
+    named = labels.items() if isinstance(labels, Mapping) else ()
+    return {
+        label: dict(info["mistakes"]) for label, info in named if isinstance(info, Mapping) and info.get("mistakes")
+    }
 
 
 def cost_matrix(costs: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> FloatArray:
@@ -96,10 +104,10 @@ def cost_matrix(costs: Mapping[str, Mapping[str, float]], labels: Sequence[str])
         for answer, cost in row.items():
             unknown = [label for label in (gold, answer) if label not in place]
             if unknown:
-                problems.append(f"mistake_costs: {unknown[0]!r} is no label; labels: {', '.join(labels)}")
+                problems.append(f"costs of mistakes: {unknown[0]!r} is no label; labels: {', '.join(labels)}")
             elif gold == answer or not 0 <= cost < float("inf"):
                 problems.append(
-                    f"mistake_costs: {gold!r} answered as {answer!r} costs {cost}; costs are of mistakes, ≥ 0"
+                    f"costs of mistakes: {gold!r} answered as {answer!r} costs {cost}; costs are of mistakes, ≥ 0"
                 )
             else:
                 matrix[place[gold], place[answer]] = cost

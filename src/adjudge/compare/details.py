@@ -11,9 +11,10 @@ from markupsafe import Markup
 from scipy.special import expit
 
 from adjudge.compare.fairness import LoadedRun
-from adjudge.compare.results import Group
+from adjudge.compare.results import MethodGroup
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.calibration import reliability, softmax
+from adjudge.evaluate.intervals import wilson_interval
 from adjudge.evaluate.metrics import NO_ANSWER, classification_metrics
 from adjudge.evaluate.sets import set_metrics
 from adjudge.evaluate.slices import LENGTH_COLUMNS, META_PREFIX, metrics_by_slice, slice_columns
@@ -25,16 +26,17 @@ MOST_LABELS = 24
 MOST_PAIRS = 25
 MOST_POINTS = 150
 BINS = 10
-SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model"})
+SHOWN_ELSEWHERE = frozenset({"scorings", "display", "kind", "model", "batch_invariance"})
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability before and after temperature scaling, over the test rows of all seeds."""
+    """Reliability before and after temperature scaling, over the answers (``rows`` of them) of all seeds."""
 
     chart: Markup
     error_before: float
     error_after: float
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,17 @@ class Details:
         confusion: ``[C][C]`` test rows by gold and answer, summed over seeds; None beyond `MOST_LABELS`.
         confused: (gold, answer, rows, share of the gold label's rows), most frequent first; None of several labels.
         per_class: label -> precision, recall, F1 and support, over the rows of all seeds.
+        recalls: label -> Wilson's 95% interval of its recall (the mean over seeds) on its test rows.
         slices: title -> slices.
         scorings: ways of scoring tried side by side, as (headers, rows); None where there are none.
         facts: name -> value, as text.
     """
 
-    group: Group
+    group: MethodGroup
     confusion: list[list[int]] | None
     confused: list[tuple[str, str, int, float]] | None
     per_class: Mapping[str, Mapping[str, float]]
+    recalls: Mapping[str, tuple[float, float]]
     calibration: Calibration
     curves: tuple[Curve, ...]
     slices: Mapping[str, tuple[Slice, ...]]
@@ -81,7 +85,7 @@ class Details:
     facts: Mapping[str, str]
 
 
-def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
+def details_of(group: MethodGroup, members: Sequence[LoadedRun]) -> Details:
     """Recompute what the report shows of one method from the run folders of its seeds."""
     labels = members[0].labels
     gold = np.concatenate([m.test.gold for m in members])
@@ -98,12 +102,18 @@ def details_of(group: Group, members: Sequence[LoadedRun]) -> Details:
         confusion=confusion if len(labels) <= MOST_LABELS else None,
         confused=None if confusion is None else _confused(confusion, per_class, labels),
         per_class=per_class,
+        recalls={label: _recall_interval(one, len(members)) for label, one in per_class.items()},
         calibration=_calibration(group.label, members, gold, predicted),
         curves=tuple(_curves(group.label, members)),
         slices=_slices(members),
         scorings=_scorings((members[0].record.get("facts") or {}).get("scorings")),
         facts=_facts(group, members),
     )
+
+
+def _recall_interval(one: Mapping[str, float], seeds: int) -> tuple[float, float]:
+    rows = round(one["support"] / seeds)
+    return wilson_interval(round(one["recall"] * rows), rows) if rows else (0.0, 1.0)
 
 
 def _confused(
@@ -125,15 +135,15 @@ def _calibration(label: str, members: Sequence[LoadedRun], gold: IntArray, predi
         held, logits = sets[gold].ravel(), np.concatenate([m.test.logits for m in members])
         shown = np.concatenate([m.test.probs for m in members])
         both = [_bins(probs.ravel(), held) for probs in (expit(logits.astype(np.float64)), shown)]
-        return Calibration(reliability_diagram(both[0][0], both[1][0], title), both[0][1], both[1][1])
+        return Calibration(reliability_diagram(both[0][0], both[1][0], title), both[0][1], both[1][1], held.size)
     answered = predicted != NO_ANSWER
     correct = (gold == predicted)[answered]
     if not len(correct):
-        return Calibration(Markup(""), float("nan"), float("nan"))
+        return Calibration(Markup(""), float("nan"), float("nan"), 0)
     after = np.concatenate([m.test.probs for m in members])[answered]
     before = softmax(np.concatenate([m.test.logits for m in members])[answered])
     found = [_bins(probs[np.arange(len(correct)), predicted[answered]], correct) for probs in (before, after)]
-    return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1])
+    return Calibration(reliability_diagram(found[0][0], found[1][0], title), found[0][1], found[1][1], len(correct))
 
 
 def _bins(confidence: FloatArray, correct: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Bins, float]:
@@ -215,7 +225,7 @@ def _scorings(value: Any) -> tuple[list[str], list[list[str]]] | None:
     return ["scoring", *headers], [[name, *(_fact(row.get(h)) or "–" for h in headers)] for name, row in rows.items()]
 
 
-def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
+def _facts(group: MethodGroup, members: Sequence[LoadedRun]) -> dict[str, str]:
     record = members[0].record
     model = record.get("model") or {}
     template = record.get("template") or {}
@@ -231,10 +241,27 @@ def _facts(group: Group, members: Sequence[LoadedRun]) -> dict[str, str]:
         ),
         "texts shortened": f"{group.truncated:.1%} of the test rows",
         "replies unparsed": f"{group.unparsed:.1%} of the test rows" if group.unparsed else None,
+        "asked alone or among others": "; ".join(filter(None, (_neighbours(m.record) for m in members))) or None,
     }
     for name, source in (("option", (record["config"].get("method") or {})), ("fact", record.get("facts") or {})):
         values |= {f"{name}: {key}": item for key, item in _leaves(source) if key.split(".")[0] not in SHOWN_ELSEWHERE}
     return {name: text for name, value in values.items() if (text := _fact(value))}
+
+
+def _neighbours(record: Mapping[str, Any]) -> str:
+    """How far a run's probabilities depend on what is predicted beside them; empty where they do not."""
+    measured = (record.get("facts") or {}).get("batch_invariance")
+    if not measured:
+        return ""
+    text = (
+        f"probabilities differ by {measured['tolerance']:g} at most ({measured['largest_difference']:.1g} measured on "
+        f"{measured['rows']} texts)"
+    )
+    ties = measured.get("near_ties")
+    if ties is None:
+        return text
+    rows = ", ".join(f"{count:,} {name}" for name, count in ties.items())
+    return f"{text}; rows so near a tie that this could change their answer: {rows}"
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

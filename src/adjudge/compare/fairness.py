@@ -17,6 +17,8 @@ from adjudge.evaluate.arrays import Arrays, read_arrays, with_shared_sets
 
 SHOWN = 5
 """How many row ids an error message shows."""
+_WITHOUT_INFLUENCE = {"task": {"description"}, "data": {"accept"}}
+"""Parts of a config that a run was started or is judged by, but that shape nothing in it."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,11 @@ def config_key(record: Mapping[str, Any]) -> str:
     An option that is not set is as good as absent: runs may be older than the option.
     """
     config = {key: value for key, value in record["config"].items() if key != "seed"}
-    if isinstance(config.get("task"), Mapping):  # what mistakes cost is asked after the run, not of it
-        config["task"] = {key: value for key, value in config["task"].items() if key != "mistake_costs"}
+    for part, keys in _WITHOUT_INFLUENCE.items():
+        config[part] = {key: value for key, value in (config.get(part) or {}).items() if key not in keys}
+    labels = config["task"].get("labels")
+    if isinstance(labels, Mapping):  # what mistakes cost is asked after the run, not of it
+        config["task"]["labels"] = {label: {**info, "mistakes": None} for label, info in labels.items()}
     return hash_json([record.get("method"), (record.get("model") or {}).get("id"), _set_options(config)])
 
 

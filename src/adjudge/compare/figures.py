@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from adjudge.compare.costs import COSTS, cost_named
 from adjudge.compare.deciding import DECIDING, DecidingMetric
-from adjudge.compare.results import Comparison, Group
+from adjudge.compare.results import Comparison, MethodGroup
 from adjudge.render.charts.forest import ForestRow, Guide, forest
 from adjudge.render.charts.pareto import ParetoPoint, pareto
 from adjudge.render.charts.svg import linear_axis, log_axis, score_axis
@@ -88,7 +88,7 @@ def quality_against_cost(comparison: Comparison) -> tuple[Markup, Markup] | None
     return pareto(shown, costs, scores, titles), pareto(shown, costs, scores, titles, narrow=True)
 
 
-def _point(comparison: Comparison, group: Group, place: int, price: float, metric: str) -> ParetoPoint:
+def _point(comparison: Comparison, group: MethodGroup, place: int, price: float, metric: str) -> ParetoPoint:
     return ParetoPoint(
         label=group.label,
         key=str(place),

@@ -12,7 +12,7 @@ import numpy as np
 from adjudge.compare.costs import mean_costs
 from adjudge.compare.deciding import row_scores
 from adjudge.compare.fairness import LoadedRun, config_key
-from adjudge.compare.results import CompareOptions, Group, Spread
+from adjudge.compare.results import CompareOptions, MethodGroup, Spread
 from adjudge.core.types import FloatArray, IntArray
 from adjudge.evaluate.arrays import Arrays
 from adjudge.evaluate.intervals import macro_f1_interval, wilson_interval
@@ -35,7 +35,7 @@ def members_by_label(loaded: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:
 
 def make_group(
     label: str, members: Sequence[LoadedRun], options: CompareOptions, costs: FloatArray | None = None
-) -> Group:
+) -> MethodGroup:
     """Metrics, intervals and costs of one group; ``on_front`` is settled when all groups are known.
 
     Args:
@@ -47,7 +47,7 @@ def make_group(
     record = members[0].record
     used = record.get("labels_used") or {}
     shortened = [float(m.test_table["truncated"].sum()) / len(m.test_table) for m in members]
-    return Group(
+    return MethodGroup(
         label=label,
         method=str(record["method"]),
         model=(record.get("model") or {}).get("id"),
@@ -71,7 +71,7 @@ def stacked(members: Sequence[LoadedRun]) -> IntArray:
     return np.stack([member.test.predicted for member in members])
 
 
-def dominated(group: Group, others: Sequence[Group], options: CompareOptions) -> bool:
+def dominated(group: MethodGroup, others: Sequence[MethodGroup], options: CompareOptions) -> bool:
     """Whether another group is at least as good and as cheap, and better in one of the two.
 
     A group whose cost was not measured cannot be placed, so it counts as dominated.
@@ -88,7 +88,7 @@ def dominated(group: Group, others: Sequence[Group], options: CompareOptions) ->
     return False
 
 
-def test_score(group: Group, options: CompareOptions) -> float:
+def test_score(group: MethodGroup, options: CompareOptions) -> float:
     """The group's mean of the metric of the choice on test, higher is better."""
     return options.deciding.sign * group.test[options.metric].mean
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from adjudge.compare.fairness import LoadedRun
-from adjudge.compare.results import CompareOptions, Group, LeftOut, PairedTest
+from adjudge.compare.results import CompareOptions, LeftOut, MethodGroup, PairedTest
 
 SHOWN = 5
 """How many labels a note names."""
 
 
 def notes_of(
-    groups: Sequence[Group],
-    reference: Group,
+    groups: Sequence[MethodGroup],
+    reference: MethodGroup,
     deciding: Sequence[PairedTest],
     loaded: Sequence[LoadedRun],
     left_out: Sequence[LeftOut],
@@ -46,7 +46,7 @@ def _blind(deciding: Sequence[PairedTest], first: LoadedRun, options: CompareOpt
     held = _label_rows(first)
     missing = [label for label, count in zip(first.labels, held, strict=True) if not count]
     if missing:
-        yield f"No test row has the label {_some(missing)}; nothing here speaks of it."
+        yield f"No test row has the label {_some(missing)}: differences in {title} are over the other labels."
     present = int((held > 0).sum())
     enough = rows_without_a_loss(options.margin * present, of_f1=True)
     few = sorted((int(count), label) for label, count in zip(first.labels, held, strict=True) if 0 < count < enough)
@@ -89,7 +89,7 @@ def _label_rows(first: LoadedRun) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.bincount(first.test.gold, minlength=len(first.labels))
 
 
-def _seeds(groups: Sequence[Group], reference: Group) -> Iterator[str]:
+def _seeds(groups: Sequence[MethodGroup], reference: MethodGroup) -> Iterator[str]:
     single = [group.label for group in groups if not group.of_method]
     if single:
         whose = "Every method" if len(single) == len(groups) and len(single) > 1 else _some(single)
@@ -104,7 +104,7 @@ def _seeds(groups: Sequence[Group], reference: Group) -> Iterator[str]:
         yield f"{reference.label}, the best on validation, has one seed where others have several, maybe a lucky one."
 
 
-def _rows(groups: Sequence[Group], loaded: Sequence[LoadedRun]) -> Iterator[str]:
+def _rows(groups: Sequence[MethodGroup], loaded: Sequence[LoadedRun]) -> Iterator[str]:
     if any(not group.validation for group in groups):
         yield "Some runs have no validation rows; such a method is never the reference while another has them."
     validation = {frozenset(item.validation.row_ids) for item in loaded if item.validation is not None}

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from adjudge.compare import figures
 from adjudge.compare.comparison import TESTED
@@ -19,9 +19,8 @@ from adjudge.compare.groups import members_by_label
 from adjudge.compare.mistakes import confident_mistakes
 from adjudge.compare.results import Comparison
 from adjudge.compare.tables import any_unparsed, p_text, standing
-from adjudge.core.atomic import write_text
-from adjudge.core.errors import WorkError
 from adjudge.core.runs import Run
+from adjudge.render.page import page_environment, write_page
 
 LEVELS = ("error", "warning", "note")
 
@@ -76,29 +75,14 @@ def write_report(
         DataError: as in `render_report`.
         WorkError: the file cannot be written.
     """
-    page = render_report(comparison, runs, texts=texts, title=title)
-    try:
-        write_text(path, page)
-    except OSError as error:
-        raise WorkError(f"{path}: the report cannot be written: {error.strerror or error}") from error
+    write_page(path, render_report(comparison, runs, texts=texts, title=title))
 
 
 @cache
 def environment() -> Environment:
-    """The templates with their filters; everything that comes from data is escaped."""
-    made = Environment(
-        loader=PackageLoader("adjudge.compare"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "p": p_text,
-        "share": lambda value: f"{value:.1%}",
-        "score": lambda value: f"{value:.3f}",
-        "count": lambda value: f"{value:,}",
-    }
+    """The templates of a comparison with what they call."""
+    made = page_environment("adjudge.compare")
+    made.filters["p"] = p_text
     made.globals |= {
         "cost": write_cost,
         "cost_titles": {name: item.title for name, item in COSTS.items()},

@@ -70,7 +70,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Group:
+class MethodGroup:
     """One method with one model and one config, over its seeds.
 
     Attributes:
@@ -194,7 +194,7 @@ class Comparison:
     labels: tuple[str, ...]
     test_rows: int
     options: CompareOptions
-    groups: tuple[Group, ...]
+    groups: tuple[MethodGroup, ...]
     left_out: tuple[LeftOut, ...]
     reference: str
     differences: tuple[PairedTest, ...]
@@ -203,12 +203,12 @@ class Comparison:
     sentence: str
     notes: tuple[str, ...]
 
-    def group(self, label: str) -> Group:
+    def group(self, label: str) -> MethodGroup:
         """The group of this label."""
         return next(group for group in self.groups if group.label == label)
 
     @property
-    def chosen(self) -> Group:
+    def chosen(self) -> MethodGroup:
         """The chosen group, or the reference where the choice is open."""
         return self.group(self.choice or self.reference)
 

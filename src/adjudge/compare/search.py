@@ -9,11 +9,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from adjudge.compare.report import environment
-from adjudge.core.atomic import write_text
-from adjudge.core.errors import WorkError
 from adjudge.core.studies import StudyRecord
 from adjudge.render.charts.lines import Series, curves
 from adjudge.render.charts.svg import element, figure, text
+from adjudge.render.page import write_page
 
 _WIDTH, _ROW, _NAMES, _SHARES = 520, 26, 190, 50
 
@@ -46,10 +45,7 @@ def write_search(path: Path, name: str, studies: Sequence[StudyRecord]) -> None:
     Raises:
         WorkError: the file cannot be written.
     """
-    try:
-        write_text(path, render_search(name, studies))
-    except OSError as error:
-        raise WorkError(f"{path}: the report cannot be written: {error.strerror or error}") from error
+    write_page(path, render_search(name, studies))
 
 
 def history(study: StudyRecord) -> Markup | None:

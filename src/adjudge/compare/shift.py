@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from adjudge.compare.results import CompareOptions, Group
+from adjudge.compare.results import CompareOptions, MethodGroup
 from adjudge.compare.testing import Members
 from adjudge.core.types import IntArray
 from adjudge.evaluate.arrays import Arrays
@@ -23,7 +23,7 @@ LEAST_SHARE = 0.05
 """Labels whose shares differ by less in total are of one kind for all that matters."""
 
 
-def shift_sentence(reference: Group, members: Members, options: CompareOptions) -> str:
+def shift_sentence(reference: MethodGroup, members: Members, options: CompareOptions) -> str:
     """How validation and test differ more than chance, in words; empty where they do not.
 
     Three tests: of every method's accuracy on both splits (Fisher's exact test, Holm over methods), of the shares of
@@ -37,7 +37,7 @@ def shift_sentence(reference: Group, members: Members, options: CompareOptions) 
     return f"Validation and test differ more than chance: {differs}. What was best on one need not be on the other. "
 
 
-def _scores(reference: Group, members: Members) -> Iterator[str]:
+def _scores(reference: MethodGroup, members: Members) -> Iterator[str]:
     shares: dict[str, tuple[float, float]] = {}
     p_values = []
     for label, runs in members.items():

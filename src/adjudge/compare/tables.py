@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from adjudge.compare.costs import COSTS, write_cost
 from adjudge.compare.deciding import Deciding
-from adjudge.compare.results import Comparison, ConstantTest, Group, PairedTest, Spread
+from adjudge.compare.results import Comparison, ConstantTest, MethodGroup, PairedTest, Spread
 
 
 def rows(comparison: Comparison) -> list[dict[str, str]]:
@@ -22,7 +22,7 @@ def any_unparsed(comparison: Comparison) -> bool:
     return any(group.unparsed for group in comparison.groups)
 
 
-def _row(comparison: Comparison, group: Group) -> dict[str, str]:
+def _row(comparison: Comparison, group: MethodGroup) -> dict[str, str]:
     metric, cost = comparison.options.metric, comparison.options.cost
     deciding = comparison.options.deciding
     test = next((t for t in comparison.differences if (t.label, t.metric) == (group.label, metric)), None)
@@ -42,7 +42,7 @@ def _row(comparison: Comparison, group: Group) -> dict[str, str]:
     }
 
 
-def standing(comparison: Comparison, group: Group) -> str:
+def standing(comparison: Comparison, group: MethodGroup) -> str:
     """``choice``, ``reference``, both or nothing."""
     words = []
     if group.label == comparison.choice:
@@ -117,7 +117,7 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 
-def _own_metric(comparison: Comparison, group: Group) -> dict[str, str]:
+def _own_metric(comparison: Comparison, group: MethodGroup) -> dict[str, str]:
     """The metric of the choice where the table does not have it anyway."""
     metric = comparison.options.metric
     if metric in ("macro_f1", "accuracy"):

@@ -14,6 +14,7 @@ from adjudge.compare.deciding import DecidingMetric, row_scores
 from adjudge.compare.fairness import LoadedRun
 from adjudge.compare.results import CompareOptions, PairedTest
 from adjudge.core.types import FloatArray
+from adjudge.evaluate.metrics import PROBABILITY_FLOOR
 from adjudge.evaluate.paired import (
     Difference,
     SimultaneousBounds,
@@ -59,8 +60,8 @@ def values_by_label(
     score = row_scores(metric, costs)
     scores = [np.stack([score(run.test) for run in runs]) for runs in members.values()]
     bounds = {"accuracy": (0.0, 1.0), "cost": (-float(np.max(costs, initial=0.0)) if costs is not None else 0.0, 0.0)}
-    # No log loss is the greatest: the unseen row costs as much as the worst row that any method has.
-    worst = min(float(one.min()) for one in scores)
+    # A confident mistake costs as much as probabilities of float32 allow, whether or not the rows at hand show one.
+    worst = float(np.log(PROBABILITY_FLOOR))
     values = mean_values(scores, bounds.get(metric, (worst, 0.0)), resamples=resamples, seed=seed)
     return dict(zip(members, values, strict=True))
 

@@ -15,6 +15,11 @@ from adjudge.core.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
+MOST_REPEATED = 10_000
+"""How many values the aliases of a YAML text may stand for, all together: ten lines of aliases can mean billions."""
+MOST_NESTED = 50
+"""How deep lists and mappings of a YAML text may lie in each other."""
+
 
 class StrictModel(BaseModel):
     """Base of every config: unknown keys are refused, values are not coerced across types, frozen."""
@@ -23,11 +28,39 @@ class StrictModel(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without three surprises of YAML 1.1.
+    """Safe YAML without three surprises of YAML 1.1, and bounded before any alias is expanded.
 
     A key written twice is refused; 1e-4 is a number (1.1 wants 1.0e-4); yes, no, on and off are words, as they
     are often labels (1.1 reads booleans).
     """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._values = self._repeated = 0
+        self._values_in: dict[int, int] = {}  # id of a finished node -> values in it, aliases counted in full
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node as PyYAML does; count what it stands for."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        if self._depth > MOST_NESTED:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MOST_NESTED} deep", problem_mark=mark)
+        before, self._depth = self._values, self._depth + 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if not is_alias:
+            self._values += 1
+            self._values_in[id(node)] = self._values - before
+            return node
+        if id(node) not in self._values_in:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside of what it repeats", problem_mark=mark)
+        self._values += self._values_in[id(node)]
+        self._repeated += self._values_in[id(node)]
+        if self._repeated > MOST_REPEATED:
+            raise yaml.MarkedYAMLError(
+                problem=f"aliases repeat more than {MOST_REPEATED:,} values; write them out", problem_mark=mark
+            )
+        return node
 
 
 class _Dumper(yaml.SafeDumper):

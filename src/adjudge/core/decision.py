@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, softmax
 
-from adjudge.core.hierarchy import descend, levels
+from adjudge.core.hierarchy import descend, lead, levels
 from adjudge.core.problem import SINGLE, Problem
 from adjudge.core.types import FloatArray, IntArray
 
@@ -74,6 +74,21 @@ class Decision:
             decided = np.where(self.chosen(probs), probs, 1 - probs.astype(np.float64))
             return np.asarray(decided.prod(axis=1), dtype=np.float32)
         return np.asarray(probs[np.arange(len(probs)), self.best(probs, labels)], dtype=np.float32)
+
+    def slack(self, probs: FloatArray, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+        """By how much every probability would have to move for another answer, ``[N]``.
+
+        Half the lead of the best label over the second; of several labels the smallest distance from a threshold; in
+        a tree half the smallest lead on the way down.
+        """
+        wide = np.asarray(probs, dtype=np.float64)
+        if self.problem.multi:
+            cuts = np.array(self.thresholds) if self.thresholds else 0.5
+            return np.asarray(np.abs(wide - cuts).min(axis=1))
+        if self.problem.hierarchical:
+            return lead(wide, levels(labels, self.problem)) / 2
+        second, best = np.partition(wide, -2, axis=1)[:, -2:].T
+        return np.asarray((best - second) / 2)
 
     def to_json(self) -> dict[str, Any]:
         """What a saved classifier says of it; nothing for one label without parts."""

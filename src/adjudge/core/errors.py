@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s@]*@")
 
 
 class AdjudgeWarning(UserWarning):
@@ -14,6 +17,9 @@ class AdjudgeError(Exception):
     """Base of every error that is shown to a user as a message, without a traceback."""
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class UsageError(AdjudgeError):
@@ -27,7 +33,8 @@ class UsageError(AdjudgeError):
     exit_status = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        given = [problems] if isinstance(problems, str) else problems
+        self.problems: tuple[str, ...] = tuple(map(without_credentials, given))
         super().__init__("\n".join(self.problems))
 
 
@@ -61,6 +68,11 @@ class MissingExtraError(UsageError):
 
 class WorkError(AdjudgeError):
     """Work that was asked for correctly and failed (a full disk, a non-finite loss). Exit status 1."""
+
+
+def without_credentials(text: str) -> str:
+    """A text whose URLs have lost their user names and passwords."""
+    return _CREDENTIALS.sub("***@", text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

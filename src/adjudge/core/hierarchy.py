@@ -66,9 +66,31 @@ def descend(probs: FloatArray, tree: Sequence[Level]) -> IntArray:
     """
     open_labels = np.ones(probs.shape, dtype=np.bool_)
     for level in tree:
-        scores = level.probabilities(np.where(open_labels, probs, 0.0))
-        reachable = level.probabilities(open_labels.astype(np.float64)) > 0
-        best = np.where(reachable, scores, -1.0).argmax(axis=1) if len(probs) else np.zeros(0, dtype=np.int64)
+        best = _reachable(level, probs, open_labels).argmax(axis=1)
         open_labels &= level.of_leaf[None] == best[:, None]
     found: IntArray = open_labels.argmax(axis=1).astype(np.int64) if len(probs) else np.zeros(0, dtype=np.int64)
     return found
+
+
+def lead(probs: FloatArray, tree: Sequence[Level]) -> npt.NDArray[np.float64]:
+    """The smallest lead over the second node that `descend` meets on its way, ``[N]``; infinite where none has one.
+
+    Args:
+        probs: ``[N, C]`` of the labels.
+        tree: from `levels`.
+    """
+    open_labels = np.ones(probs.shape, dtype=np.bool_)
+    smallest = np.full(len(probs), np.inf)
+    for level in tree:
+        scores = _reachable(level, probs, open_labels)
+        if scores.shape[1] > 1:
+            second, best = np.partition(scores, -2, axis=1)[:, -2:].T
+            smallest = np.where(second < 0, smallest, np.minimum(smallest, best - second))
+        open_labels &= level.of_leaf[None] == scores.argmax(axis=1)[:, None]
+    return smallest
+
+
+def _reachable(level: Level, probs: FloatArray, open_labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Probabilities of a level's nodes, ``[N, nodes]``; -1 for those that hold none of a row's open labels."""
+    holds = level.probabilities(open_labels.astype(np.float64)) > 0
+    return np.where(holds, level.probabilities(np.where(open_labels, probs, 0.0)), -1.0)

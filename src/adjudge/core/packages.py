@@ -14,8 +14,8 @@ def package_file(distribution: str, relative: str) -> Path | None:
         relative: the file's path as in the distribution's record, with forward slashes.
     """
     try:
-        found = metadata.distribution(distribution)
+        package = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return None
-    path = Path(str(found.locate_file(relative)))
+    path = Path(str(package.locate_file(relative)))
     return path if path.exists() else None

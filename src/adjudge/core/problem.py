@@ -90,10 +90,10 @@ class Problem(StrictModel):
     def indicator(self, cells: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which labels each cell holds, ``[N, C]``; labels outside the set are passed over."""
         index = {label: i for i, label in enumerate(labels)}
-        found = np.zeros((len(cells), len(labels)), dtype=np.bool_)
+        members = np.zeros((len(cells), len(labels)), dtype=np.bool_)
         for row, cell in enumerate(cells):
-            found[row, [index[label] for label in self.split(cell) if label in index]] = True
-        return found
+            members[row, [index[label] for label in self.split(cell) if label in index]] = True
+        return members
 
     def label_problems(self, labels: Iterable[str]) -> list[str]:
         """What keeps these labels from being a label set of this kind, one sentence each."""

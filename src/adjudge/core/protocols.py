@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,6 +70,28 @@ class Replier(Protocol):
 def replies_of(classifier: Classifier, texts: Sequence[str], progress: Progress | None = None) -> list[Reply] | None:
     """The replies that decide in place of the scores, ``N`` of them, or None where the scores decide."""
     return classifier.replies(texts, progress) if isinstance(classifier, Replier) else None
+
+
+@dataclass(frozen=True)
+class BatchTolerance:
+    """By how much a probability of a text may differ, asked alone and asked among other texts.
+
+    Attributes:
+        stated: what holds by what was seen when the model was loaded.
+        most: what rounding can come to in this precision; more than that is a fault.
+    """
+
+    stated: float
+    most: float
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A classifier that runs texts in batches."""
+
+    @property
+    def batch_tolerance(self) -> BatchTolerance | None:
+        """What its batches may change; None where every text is computed by itself."""
 
 
 class Progress(Protocol):

@@ -50,8 +50,8 @@ class Registry(Generic[T]):
             ConfigError: the name is not in the table; the message lists the names and the nearest one.
         """
         module, attribute = self._entry(name).target.split(":")
-        found: T = attrgetter(attribute)(importlib.import_module(module))
-        return found
+        loaded: T = attrgetter(attribute)(importlib.import_module(module))
+        return loaded
 
     def _entry(self, name: str) -> Entry:
         if name not in self._entries:

@@ -68,8 +68,8 @@ class Run:
     @property
     def status(self) -> Status:
         """How far the run is."""
-        found: Status = self.record()["status"]
-        return found
+        status: Status = self.record()["status"]
+        return status
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write ``run.json`` atomically."""
@@ -173,15 +173,15 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         DataError: a path is no run and holds none.
     """
-    found: list[Run] = []
+    runs: list[Run] = []
     for path in paths:
         if path.name == SPLIT_FILE and path.is_file() and len(paths) > 1:
             continue
         if (path / "run.json").is_file():
-            found.append(Run(path))
+            runs.append(Run(path))
             continue
         below = sorted(file.parent for file in path.glob("*/run.json")) if path.is_dir() else []
         if not below:
             raise DataError(f"{path}: no run folder and none below it")
-        found.extend(Run(folder) for folder in below)
-    return list(dict.fromkeys(found))
+        runs.extend(Run(folder) for folder in below)
+    return list(dict.fromkeys(runs))

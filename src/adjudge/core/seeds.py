@@ -26,3 +26,18 @@ def stream_seed(seed: int, stream: Stream) -> int:
 def stream_generator(seed: int, stream: Stream) -> np.random.Generator:
     """A NumPy generator for a named stream of a run."""
     return np.random.default_rng(stream_seed(seed, stream))
+
+
+def row_generator(seed: int, stream: Stream, row_id: str, number: int = 0) -> np.random.Generator:
+    """A NumPy generator of one row's own, so that what is drawn for it does not depend on the rows beside it.
+
+    Args:
+        seed: of the run.
+        stream: named stream.
+        row_id: the row's.
+        number: which of several draws for the row, e.g. of its samples.
+    """
+    key = f"adjudge:{stream_seed(seed, stream)}:{row_id}:{number}"
+    return np.random.default_rng(
+        int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16], "big")
+    )

@@ -15,16 +15,16 @@ from adjudge.core.problem import SINGLE, Problem
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
-
 Format = Literal["csv", "tsv", "lines", "text", "json", "jsonl", "parquet", "arrow", "excel", "folders"]
-_UNSAID = ("quoting", "escape", "comment", "columns", "label_file", "skip_bad_rows")
+_UNSAID = ("params", "quoting", "escape", "comment", "columns", "label_file", "skip_bad_rows")
 
 
 class Source(StrictModel):
     """Where the rows of one split are.
 
     A plain string in YAML is its ``path``: a file, a folder of files by class, a hub id (``hf://owner/name``), an
-    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``).
+    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``);
+    ``${VARIABLE}`` in a URL is taken from the environment.
     """
 
     path: str = Field(min_length=1, description="file, folder, hf:// id, embedded:// name or database URL")
@@ -52,6 +52,9 @@ class Source(StrictModel):
         None, description="for lines: a regular expression of a whole line, its named groups are the columns"
     )
     query: str | None = Field(None, description="SQL query, for a database URL")
+    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | int | float | bool] = Field(
+        default_factory=dict, description="values of the query's `:name`; secrets as ${VARIABLE} of the environment"
+    )
     sheet: str | None = Field(None, description="Excel sheet; default: the first")
     split: str | None = Field(None, description="split of a hub data set or JSON file; default: the role's own name")
 
@@ -153,6 +156,17 @@ class LabelInfo(StrictModel):
 
     description: str | None = Field(None, description="one line that explains the label to a model")
     verbalizer: str | None = Field(None, min_length=1, description="answer words; default: the label itself")
+    mistakes: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="what other answers cost where this label is right, for `compare` (1 where not named)"
+    )
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `mistakes` where nothing is said by them: that changes no hash."""
+        info: dict[str, Any] = handler(self)
+        if self.mistakes is None:
+            info.pop("mistakes", None)
+        return info
 
 
 class Task(StrictModel):
@@ -163,7 +177,7 @@ class Task(StrictModel):
     description: str | None = Field(None, description="what is decided and for whom")
     text: str | list[str] = Field("text", description="text column, or several joined by `text_template`")
     text_template: str | None = Field(None, description="e.g. '{title}\\n{body}'; default: columns by line breaks")
-    label: str = Field("label", description="label column")
+    label: str | list[str] = Field("label", description="label column, or a column of 0 and 1 for each label")
     label_map: dict[str, str | None] = Field(
         default_factory=dict, description="what the data writes -> the label that it means; null: no label"
     )
@@ -174,9 +188,6 @@ class Task(StrictModel):
     instruction: str | None = Field(None, description="what the model is told; default: made from the labels")
     system: str | None = Field(None, description="system prompt of chat models; default: none at all")
     prompt: str | None = Field(None, description="prompt with {instruction}, {labels} and one {text}")
-    mistake_costs: dict[str, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] | None = Field(
-        None, description="gold label -> answer -> what that mistake costs (1 where it is not named), for `compare`"
-    )
     data: Data | None = Field(None, description="where the rows are")
 
     @model_validator(mode="before")
@@ -230,18 +241,45 @@ class Task(StrictModel):
             raise ValueError("a task needs at least two labels")
         if self.prompt is not None and self.prompt.count("{text}") != 1:
             raise ValueError("`prompt` must contain {text} exactly once")
-        if problems := self.problem.label_problems(self.labels or ()):
+        if problems := [
+            *self.problem.label_problems(self.labels or ()),
+            *self._column_problems(),
+            *self._map_problems(),
+        ]:
             raise ValueError("; ".join(problems))
         return self
 
+    def _column_problems(self) -> list[str]:
+        if isinstance(self.label, str):
+            return []
+        if self.problem.hierarchical:
+            return ["`label`: several columns hold no paths; name one column of a hierarchical task"]
+        if len(self.label) < 2 or len(set(self.label)) < len(self.label):
+            return ["`label`: name at least two columns of 0 and 1, each once, or one column of labels as a text"]
+        return []
+
+    def _map_problems(self) -> list[str]:
+        targets = {target for target in self.label_map.values() if target is not None}
+        chained = sorted(targets & {written for written, target in self.label_map.items() if target != written})
+        problems = [f"`label_map`: {label!r} stands on both sides; map to the last label at once" for label in chained]
+        if self.labels is not None:
+            outside = sorted(targets - self.labels.keys())
+            problems += [f"`label_map`: {label!r} is not one of `labels`" for label in outside]
+            moved = sorted(label for label in self.labels if self.label_map.get(label, label) != label)
+            problems += [
+                f"`label_map`: {label!r} is one of `labels` and would never occur; take it out there"
+                for label in moved
+            ]
+        return problems
+
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `problem` and `mistake_costs` where nothing is said by them: that changes no hash."""
+        """Without `problem` and `label_map` where they say nothing new, so that these change no hash."""
         found: dict[str, Any] = handler(self)
         if self.problem.single:
             found.pop("problem", None)
-        if self.mistake_costs is None:
-            found.pop("mistake_costs", None)
+        if not self.label_map:
+            found.pop("label_map", None)
         return found
 
     @property
@@ -249,9 +287,17 @@ class Task(StrictModel):
         """The text columns in order."""
         return [self.text] if isinstance(self.text, str) else list(self.text)
 
+    @property
+    def label_columns(self) -> list[str]:
+        """The column of labels, or those of 0 and 1."""
+        return [self.label] if isinstance(self.label, str) else list(self.label)
+
     def hash(self) -> str:
         """Hash of everything that changes the meaning of an answer (not of where the data is)."""
-        return hash_json(self.model_dump(mode="json", exclude={"data", "description", "mistake_costs"}))
+        content = self.model_dump(mode="json", exclude={"data", "description"})
+        for info in (content["labels"] or {}).values():  # what a mistake costs is asked of answers, not by them
+            info.pop("mistakes", None)
+        return hash_json(content)
 
 
 def _is_named(info: Any) -> bool:

@@ -13,18 +13,23 @@ from adjudge.core.problem import Problem
 from adjudge.core.seeds import stream_seed
 from adjudge.core.task import Data, SplitPlan
 from adjudge.core.types import Split
+from adjudge.data.units import unit_names
+
+LEAST_FILLED = 0.9
+"""The share of the rows asked for below which a split of groups is said to be small."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The rows from which splits are made, and the unit of each: rows of one unit stay together.
+    """The rows from which splits are made.
 
     Attributes:
+        keys: what a row shares with those that it stays together with: its text, its group; one or two of each row.
         strata: what is kept in proportion, one for each row; default: the labels.
     """
 
     rows: Split
-    units: Sequence[str]
+    keys: Sequence[tuple[str, ...]]
     strata: Sequence[str | None] | None = None
 
 
@@ -65,28 +70,41 @@ def assign(pool: Pool, plan: SplitPlan, makes: Sequence[str], seed: int) -> dict
     rounded so that the sum is the size asked for; room that a small stratum cannot fill goes to the others.
 
     Args:
-        pool: rows and units.
+        pool: rows, and what keeps them together.
         plan: shares or numbers of rows.
         makes: which of validation and test to make.
         seed: the split seed.
 
     Raises:
         DataError: the plan asks for as many rows as there are, or a made split would be empty.
+
+    Warns:
+        AdjudgeWarning: groups are so large that a split gets less than nine tenths of what it should.
     """
     total = len(pool.rows)
     wanted: dict[str, int] = {str(name): _size(getattr(plan, name), total) for name in makes}
     if sum(wanted.values()) >= total:
         asked = ", ".join(f"{name}: {size}" for name, size in wanted.items())
         raise DataError(f"{pool.rows.source}: a split of {asked} rows leaves none of {total} rows for train")
-    strata = _strata(pool, plan.stratify, seed)
+    units = unit_names(pool.keys)
+    strata = _strata(pool, units, plan.stratify, seed)
     place = _places(strata, wanted)
-    names = [place.get(unit, "train") for unit in pool.units]
+    names = [place.get(unit, "train") for unit in units]
     made = {name: [i for i, at in enumerate(names) if at == name] for name in ("train", *makes)}
+    largest = max(Counter(units).values())
+    joined = f" (equal texts join groups; the largest unit has {largest} rows)" if plan.group else ""
     for name, rows in made.items():
         if not rows:
             raise DataError(
                 f"{pool.rows.source}: no rows come into {name}: {total} rows in {len(strata)} strata of too few "
-                "texts or groups; give more rows, a larger share, or `stratify: false`"
+                f"texts or groups{joined}; give more rows, a larger share, or `stratify: false`"
+            )
+        if joined and len(rows) < LEAST_FILLED * wanted.get(name, 0):
+            warnings.warn(
+                f"{pool.rows.source}: {name} gets {len(rows)} rows, not the {wanted[name]} asked for: the groups are "
+                f"too large{joined}",
+                AdjudgeWarning,
+                stacklevel=3,
             )
     return {name: pool.rows.take(rows, name) for name, rows in made.items()}
 
@@ -122,12 +140,12 @@ def _size(asked: float, total: int) -> int:
     return max(1, round(asked * total)) if asked < 1 else int(asked)
 
 
-def _strata(pool: Pool, stratify: bool, seed: int) -> list[list[tuple[str, int]]]:
+def _strata(pool: Pool, units: Sequence[str], stratify: bool, seed: int) -> list[list[tuple[str, int]]]:
     """Units with their sizes in the order of rank, by the label that most of a unit's rows have."""
     sizes: dict[str, int] = {}
     label_of: dict[str, str] = {}
     mixed: dict[str, Counter[str]] = {}
-    for unit, found in zip(pool.units, pool.rows.labels if pool.strata is None else pool.strata, strict=True):
+    for unit, found in zip(units, pool.rows.labels if pool.strata is None else pool.strata, strict=True):
         label = (found or "") if stratify else ""
         seen = sizes.get(unit, 0)
         sizes[unit] = seen + 1

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adjudge.core.atomic import write_text
-from adjudge.core.config import to_yaml
 from adjudge.core.errors import DataError, UsageError, did_you_mean
 from adjudge.core.task import Source
 from adjudge.data.readers import read_table
+from adjudge.data.task_files import ImportedData, write_task
 
+DATASET_INFO = "dataset_info.json"
 _SHOWN = 10
 # More different answers than this, most of them seen once, are no label set.
 _FEW_LABELS = 20
@@ -42,21 +42,11 @@ class Row:
     system: str = ""
 
 
-@dataclass(frozen=True)
-class ImportedData:
-    """What an import wrote.
-
-    Attributes:
-        task: the task file.
-        rows_file: the rows, as JSON lines with ``text`` and ``label``.
-        rows: how many.
-        labels: the answers that occur, most frequent first.
-    """
-
-    task: Path
-    rows_file: Path
-    rows: int
-    labels: tuple[str, ...]
+def is_finetuning(records: Sequence[Any]) -> bool:
+    """Whether records are fine-tuning data of OpenAI's form."""
+    return any(
+        isinstance(one, dict) and ("messages" in one or {"prompt", "completion"} <= one.keys()) for one in records
+    )
 
 
 def import_finetuning(file: Path, folder: Path, *, name: str | None = None) -> ImportedData:
@@ -74,30 +64,20 @@ def import_finetuning(file: Path, folder: Path, *, name: str | None = None) -> I
     """
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    if file.name == "dataset_info.json":
+    if file.name == DATASET_INFO:
         entry, rows = _llama_factory(file, name)
     else:
         entry, rows = name or file.stem, _openai(file)
     labels = _labels(file, rows)
-    stem = "".join(char if char.isalnum() or char in "._-" else "-" for char in entry).strip("-.") or "imported"
-    task_file, rows_file = folder / f"{stem}.yaml", folder / f"{stem}.jsonl"
-    for path in (task_file, rows_file):
-        if path.exists():
-            raise UsageError(f"{path}: is there already and is not overwritten; name another folder or --name")
-    texts, task = _task(stem, rows, labels)
-    lines = [
-        json.dumps({"text": text, "label": row.label}, ensure_ascii=False)
-        for text, row in zip(texts, rows, strict=True)
-    ]
-    write_text(rows_file, "\n".join(lines) + "\n")
-    write_text(task_file, to_yaml({**task, "data": {"train": rows_file.name}}))
-    return ImportedData(task_file, rows_file, len(rows), labels)
+    texts, task = _task(rows, labels)
+    written = [{"text": text, "label": row.label} for text, row in zip(texts, rows, strict=True)]
+    return write_task(folder, entry, task, written)
 
 
-def _task(name: str, rows: Sequence[Row], labels: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def _task(rows: Sequence[Row], labels: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Texts and task: an instruction or system prompt that all rows share is the task's, another stays in the text."""
     instructions, systems = {row.instruction for row in rows}, {row.system for row in rows}
-    task: dict[str, Any] = {"name": name, "text": "text", "label": "label", "labels": list(labels)}
+    task: dict[str, Any] = {"labels": list(labels)}
     shared = len(instructions) == 1 and all(row.text for row in rows)
     if shared and rows[0].instruction:
         task["instruction"] = rows[0].instruction

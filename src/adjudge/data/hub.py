@@ -29,6 +29,7 @@ def read(source: Source, role: str) -> pl.DataFrame:
     if len(parts) not in {2, 3} or not all(parts):
         raise DataError(f"{source.path}: a hub id reads hf://owner/name or hf://owner/name/config")
     datasets = require("datasets", "hub", "read data sets of the Hugging Face hub")
+    datasets.disable_progress_bars()  # they would fill a log
     name = "/".join(parts[:2])
     config = parts[2] if len(parts) == 3 else None
     wanted = source.split or role

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from adjudge.core.errors import AdjudgeWarning, DataError, did_you_mean
+from adjudge.core.secrets import is_variable
 from adjudge.core.task import Source
 from adjudge.data import embedded, hub, sql
 from adjudge.data.files import columnar, delimited, excel, folders, json_rows, lines
@@ -90,7 +91,7 @@ def read_table(source: Source, *, base: Path | None = None, role: str = "train")
         table = Table(hub.read(source, role), source.path.removeprefix("hf://"))
     elif source.path.startswith("embedded://"):
         table = Table(embedded.read(source, role), source.path.removeprefix("embedded://"))
-    elif "://" in source.path:
+    elif "://" in source.path or is_variable(source.path):
         table = Table(*sql.read(source, base))
     else:
         opened = open_source(source, base)
@@ -118,7 +119,7 @@ def iter_tables(
         DataError: as `read_table`.
     """
     source = path if isinstance(path, Source) else Source(path=str(path))
-    if "://" in source.path:
+    if "://" in source.path or is_variable(source.path):
         yield from read_table(source, base=base).frame.iter_slices(batch_rows)
         return
     yield from open_source(source, base).batches(batch_rows, strict=strict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -12,7 +13,9 @@ from adjudge.core.errors import DataError, nearest
 from adjudge.core.hashing import hash_text
 from adjudge.core.task import Task
 from adjudge.core.types import Split
+from adjudge.data.annotations.prodigy import refuse_rejected
 from adjudge.data.files.headers import looks_like_data
+from adjudge.data.label_cells import read_labels
 
 SHOWN = 10
 LOOK_ROWS = 1_000
@@ -47,20 +50,25 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
             repeated (with rows).
     """
     problems: list[str] = []
-    wanted = [*_text_columns(task), task.label, *([task.id] if task.id else []), *task.metadata]
+    wanted = [*_text_columns(task), *([task.id] if task.id else []), *task.metadata]
     columns: dict[str, list[str | None]] = {}
+    labels: list[str | None] = []
     for column in dict.fromkeys(wanted):
         try:
-            columns[column] = labels_of(task, frame, source) if column == task.label else cells(frame, column, source)
+            columns[column] = cells(frame, column, source)
         except DataError as error:
             problems += error.problems
+    try:
+        labels = labels_of(task, frame, source)
+    except DataError as error:
+        problems += error.problems
     if problems:
         raise DataError(problems)
     texts = _joined(task, columns)
     return Split(
         name=name,
         texts=texts,
-        labels=[label if label and not label.isspace() else None for label in columns[task.label]],
+        labels=labels,
         row_ids=content_ids(texts) if task.id is None else _own_ids(columns[task.id], task.id, source),
         meta={column: [cell or "" for cell in columns[column]] for column in task.metadata},
         row_numbers=range(1, frame.height + 1),
@@ -69,38 +77,33 @@ def build_split(task: Task, frame: pl.DataFrame, name: str, source: str = "") ->
 
 
 def labels_of(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
-    """The label column, each cell in the form that equal answers share; of a multi-label task lists too.
+    """The labels of each row as one cell, in the form that equal answers share; see `adjudge.data.label_cells`.
 
     What the data write is replaced by the label that it means, where `Task.label_map` says so.
 
     Raises:
-        DataError: there is no such column, or it holds lists of what they cannot hold.
+        DataError: there is no such column, or rows that hold what the task's problem has no place for.
     """
-    problem = task.problem
-    found = _canonical(task, frame, source)
-    names = task.label_map
-    if not names or not problem.multi:
-        return [cell if cell is None else names.get(cell, cell) for cell in found]
-    mapped = [None if cell is None else [names.get(label, label) for label in problem.split(cell)] for cell in found]
-    return [None if row is None else problem.join({label for label in row if label}) for row in mapped]
+    problems = refuse_rejected(frame, task.label_columns, source)
+    columns: dict[str, list[Any]] = {}
+    for name in task.label_columns:
+        try:
+            columns[name] = label_values(frame, name, source)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return read_labels(task, columns, source)
 
 
-def _canonical(task: Task, frame: pl.DataFrame, source: str) -> list[str | None]:
-    problem = task.problem
-    if problem.single:
-        return cells(frame, task.label, source)
-    series = _column(frame, task.label, source)
-    if not (problem.multi and isinstance(series.dtype, pl.List | pl.Array)):
-        found = cells(frame, task.label, source)
-        return [None if cell is None or not cell.strip() else problem.canonical(cell) for cell in found]
-    listed = [None if row is None else [str(item) for item in row if item is not None] for row in series.to_list()]
-    held = sorted({label for row in listed for label in row or () if str(problem.separator) in label})
-    if held:
-        raise DataError(
-            f"{source}: column {task.label!r}: label {held[0]!r} holds the separator {problem.separator!r}; set "
-            "`problem: {kind: multi_label, separator: …}` to one that no label holds"
-        )
-    return [None if row is None else problem.join({label.strip() for label in row if label.strip()}) for row in listed]
+def label_values(frame: pl.DataFrame, column: str, source: str = "") -> list[Any]:
+    """A label column's values: texts as `cells` gives them, lists and dictionaries where it holds such.
+
+    Raises:
+        DataError: no such column (with the nearest), or binary data.
+    """
+    series = _column(frame, column, source)
+    return series.to_list() if series.dtype.is_nested() else list(cells(frame, column, source))
 
 
 def texts_of(task: Task, frame: pl.DataFrame, source: str = "") -> list[str]:

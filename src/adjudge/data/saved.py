@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,19 @@ from adjudge.core.hashing import hash_json
 from adjudge.core.task import Data, Task
 from adjudge.core.types import Split
 from adjudge.data.assign import Pool, ranks
+from adjudge.data.units import Units
 
 FORMAT = 1
 
 
 def plan_key(task: Task, data: Data, makes: Sequence[str]) -> str:
     """What a made split depends on besides its rows; another seed or plan is another entry of the file."""
-    source = data.train.model_dump(mode="json")
-    source["path"] = source["path"].rsplit("/", 1)[-1]
+    source = data.train.model_dump()
+    source["path"] = source["path"].rpartition("/")[2]
     return hash_json(
         {
             "seed": data.split_seed,
-            "plan": data.split.model_dump(mode="json"),
+            "plan": data.split.model_dump(),
             "sample": data.sample,
             "split_column": data.split_column,
             "makes": list(makes),
@@ -58,61 +59,95 @@ class SavedSplits:
         """
         return cls(path, key, _entries(path).get(key, {}))
 
-    def write(self, given: dict[str, Split], splits: dict[str, Split], hashes: dict[str, str]) -> None:
-        """Add the entry: the row ids of every split, and of the rows that no split took."""
+    def keep(self, train: Split, splits: dict[str, Split], hash_of: Callable[[Split], str]) -> None:
+        """Add the rows that the entry lacks: to their splits, or to those that no split took.
+
+        Args:
+            train: the rows from which splits are made.
+            splits: what came of them; the hashes are of these.
+            hash_of: of a split's content.
+        """
+        entry = {"left_out": [], **self.known}
+        for name, split in splits.items():
+            kept = self.known[name]["row_ids"] if name in self.known else []
+            row_ids = [*kept, *_lacking(kept, split.row_ids)]
+            if row_ids != kept:
+                entry[name] = {"hash": hash_of(split), "rows": len(row_ids), "row_ids": row_ids}
         taken = {row_id for split in splits.values() for row_id in split.row_ids}
-        entry: dict[str, Any] = {
-            name: {"hash": hashes[name], "rows": len(split), "row_ids": list(split.row_ids)}
-            for name, split in splits.items()
-        }
-        entry["left_out"] = [row_id for row_id in given["train"].row_ids if row_id not in taken]
-        write_json(self.path, {"format": FORMAT, "splits": {**_entries(self.path), self.key: entry}})
+        left_out = [row_id for row_id in train.row_ids if row_id not in taken]
+        entry["left_out"] = [*entry["left_out"], *_lacking(entry["left_out"], left_out)]
+        if entry != self.known:
+            write_json(self.path, {"format": FORMAT, "splits": {**_entries(self.path), self.key: entry}})
 
     def apply(
         self, given: dict[str, Split], pool: Pool, data: Data, makes: Sequence[str]
-    ) -> tuple[dict[str, Split], int]:
+    ) -> tuple[dict[str, Split], list[str]]:
         """Divide the rows as they were divided before, and place the new ones.
 
-        A new row follows the known rows of its unit, else its unit's rank. It stays out of a split whose number
-        of rows is fixed (``per_class``, ``sample``, a size in rows), then it is train's or left out.
+        A new row follows the known rows of its group and its text, else its unit's rank; a size in rows takes none by
+        rank. One that would connect two splits is left out, and so is one of a split that is drawn (``per_class``,
+        ``sample``).
 
         Returns:
-            The splits, and how many saved rows are no longer in the data.
+            The splits, and what was lost, in words.
         """
         fixed = {"train"} if data.split.per_class else set()
         fixed |= set(data.sample)
         roles = {row_id: name for name in ("train", *makes) for row_id in self.known[name]["row_ids"]}
-        left_out = set(self.known["left_out"])
-        of_unit = {
-            unit: roles[row_id] for row_id, unit in zip(pool.rows.row_ids, pool.units, strict=True) if row_id in roles
-        }
-        places: list[str | None] = []
-        for row_id, unit in zip(pool.rows.row_ids, pool.units, strict=True):
-            place = roles.get(row_id)
-            if place is None and row_id not in left_out:
-                place = of_unit.get(unit) or self._place(unit, data, makes)
-                place = None if place in fixed else place
-            places.append(place)
+        keys = dict(zip(pool.rows.row_ids, pool.keys, strict=True))
+        new = [row_id for row_id in keys.keys() - self.known["left_out"] if row_id not in roles]
+        placed, connecting = self._placed(new, keys, roles, data, makes) if new else ({}, 0)
+        roles |= {row_id: name for row_id, name in placed.items() if name not in fixed}
+        losses = []
+        if connecting:
+            losses.append(
+                f"{connecting} new rows are left out: with their text in one split and their group in another, they "
+                "would connect the two"
+            )
         result: dict[str, Split] = {}
         for name in ("train", "validation", "test"):
             if name in ("train", *makes):
-                result[name] = pool.rows.take([i for i, place in enumerate(places) if place == name], name)
+                rows = [i for i, row_id in enumerate(pool.rows.row_ids) if roles.get(row_id) == name]
+                result[name] = pool.rows.take(rows, name)
             elif name in given:
                 result[name] = self._kept(given[name]) if name in fixed else given[name]
         kept = {"train", *makes} | fixed
         gone = sum(len(set(self.known[name]["row_ids"]).difference(result[name].row_ids)) for name in kept)
-        return result, gone
+        if gone:
+            losses.append(f"{gone} rows of the saved split are no longer in the data; the others keep their split")
+        return result, losses
+
+    def _placed(
+        self,
+        new: Sequence[str],
+        keys: Mapping[str, Sequence[str]],
+        roles: Mapping[str, str],
+        data: Data,
+        makes: Sequence[str],
+    ) -> tuple[dict[str, str], int]:
+        """The splits of new rows, and how many get none, as they would connect two."""
+        units = Units()
+        for row_id, name in roles.items():
+            if row_id in keys:
+                units.join(keys[row_id], name)
+        in_order = [row_id for _, row_id in sorted(zip(ranks(data.split_seed, new), new, strict=True))]
+        fitting = [row_id for row_id in in_order if units.join(keys[row_id])]
+        placed = {}
+        for row_id in fitting:
+            key = keys[row_id][0]
+            placed[row_id] = units.split(key) or self._by_rank(units.name(key), data, makes)
+        return placed, len(new) - len(fitting)
 
     def _kept(self, split: Split) -> Split:
         wanted = set(self.known[split.name]["row_ids"])
         return split.take([i for i, row_id in enumerate(split.row_ids) if row_id in wanted])
 
-    def _place(self, unit: str, data: Data, makes: Sequence[str]) -> str:
+    def _by_rank(self, unit: str, data: Data, makes: Sequence[str]) -> str:
         """Where a unit that was not there belongs: by rank into the plan's shares; fixed sizes take no more."""
         at = ranks(data.split_seed, [unit])[0]
         for name in ("test", "validation"):
-            share = getattr(data.split, name) if name in makes else 0
-            if 0 < share < 1:
+            share = getattr(data.split, name)
+            if name in makes and share < 1:
                 if at < share:
                     return name
                 at -= share
@@ -130,3 +165,9 @@ def _entries(path: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise DataError(f"{path}: a split file of another format; delete it to split anew")
     return entries
+
+
+def _lacking(kept: Sequence[str], row_ids: Sequence[str]) -> list[str]:
+    """Those of the row ids that are not kept yet, in order."""
+    known = set(kept)
+    return [row_id for row_id in row_ids if row_id not in known]

@@ -1,8 +1,8 @@
 """Train, validation and test: given, named by a column, or made once and then kept.
 
-A made split follows the content: every row belongs to a unit (its group, else its normalised text), a unit's
-place comes from a seeded hash, and equal texts never fall into two splits. So the order of the file does not
-matter. What was made is saved as row ids; rows that are appended later never move an old row.
+A made split follows the content: rows of one normalised text or of one group make a unit, with all that these
+connect, and a unit's place comes from a seeded hash. So equal texts never fall into two splits, and the order of the
+file does not matter. What was made is saved as row ids; rows that are appended later never move an old row.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from adjudge.data.files.json_shapes import SPLITS
 from adjudge.data.readers import Table, read_table
 from adjudge.data.rows import build_split, cells, content_keys
 from adjudge.data.saved import SavedSplits, plan_key
+from adjudge.data.units import GROUP
 
 NAMES = ("train", "validation", "test")
 SHOWN = 10
@@ -40,7 +41,8 @@ def load_splits(
         data: the sources and the plan.
         base: folder that relative paths are resolved against.
         split_file: JSON file in which a made split is kept: written at first use, reused afterwards. Old rows
-            keep their split; new ones are assigned by their hash, or left out where the plan fixes a number.
+            keep their split; new ones join their group and text, are assigned by their hash, or are left out where
+            the plan fixes a number or where they would connect two splits. Then they are old ones.
 
     Returns:
         ``train``, and ``validation`` and ``test`` where the data brings them or the plan's share is above 0.
@@ -58,19 +60,14 @@ def load_splits(
         return {name: given[name] for name in NAMES if name in given}
     saved = SavedSplits.open(split_file, plan_key(task, data, makes)) if split_file else None
     if saved is not None and saved.known:
-        splits, gone = saved.apply(given, pool, data, makes)
-        if gone:
-            warnings.warn(
-                f"{gone} rows of the saved split are no longer in the data; the others keep their split",
-                AdjudgeWarning,
-                stacklevel=2,
-            )
-        return splits
-    splits = {**given, **assign(pool, data.split, makes, data.split_seed)} if makes else dict(given)
-    splits = {name: splits[name] for name in NAMES if name in splits}
-    splits = draw(splits, data)
+        splits, losses = saved.apply(given, pool, data, makes)
+        for loss in losses:
+            warnings.warn(loss, AdjudgeWarning, stacklevel=2)
+    else:
+        splits = {**given, **assign(pool, data.split, makes, data.split_seed)}
+        splits = draw({name: splits[name] for name in NAMES if name in splits}, data)
     if saved is not None:
-        saved.write(given, splits, {name: split_hash(split) for name, split in splits.items()})
+        saved.keep(given["train"], splits, split_hash)
     return splits
 
 
@@ -112,7 +109,7 @@ def _read(data: Data, base: Path | None) -> dict[str, Table]:
 
 
 def _given(task: Task, data: Data, tables: dict[str, Table]) -> tuple[dict[str, Split], Pool]:
-    """The splits that the data brings, and the rows of train with their units, from which others are made."""
+    """The splits that the data brings, and the rows of train, from which others are made."""
     splits: dict[str, Split] = {}
     groups: list[str | None] = []
     parts: list[str] = []
@@ -130,11 +127,10 @@ def _given(task: Task, data: Data, tables: dict[str, Table]) -> tuple[dict[str, 
     problems.check()
     whole = splits["train"]
     own = task.id is not None  # a content id begins with the content's key
-    units = content_keys(whole.texts) if own else [row_id.rpartition("-")[0] for row_id in whole.row_ids]
-    if groups:
-        units = [f"group:{group}" if group else unit for group, unit in zip(groups, units, strict=True)]
+    texts = content_keys(whole.texts) if own else [row_id.rpartition("-")[0] for row_id in whole.row_ids]
+    keys = _keys(texts, groups) if groups else [(text,) for text in texts]
     if not parts:
-        return splits, _pool(task, whole, units)
+        return splits, _pool(task, whole, keys)
     for part in dict.fromkeys(parts):
         if part != "train" and part in splits:
             raise ConfigError(
@@ -144,11 +140,22 @@ def _given(task: Task, data: Data, tables: dict[str, Table]) -> tuple[dict[str, 
         splits[part] = whole.take([i for i, value in enumerate(parts) if value == part], part)
     if "train" not in parts:
         raise DataError(f"{name}: no row of column {data.split_column!r} says train")
-    return splits, _pool(task, splits["train"], [u for u, part in zip(units, parts, strict=True) if part == "train"])
+    return splits, _pool(
+        task, splits["train"], [key for key, part in zip(keys, parts, strict=True) if part == "train"]
+    )
 
 
-def _pool(task: Task, rows: Split, units: Sequence[str]) -> Pool:
-    return Pool(rows, units, rarest_labels(rows.labels, task.problem) if task.problem.multi else None)
+def _keys(texts: Sequence[str], groups: Sequence[str | None]) -> list[tuple[str, ...]]:
+    """Group and text of every row. That rows of two groups have no text does not join the groups."""
+    nothing = content_keys([""])[0]
+    return [
+        (f"{GROUP}{group}", *([text] if text != nothing else [])) if group else (text,)
+        for text, group in zip(texts, groups, strict=True)
+    ]
+
+
+def _pool(task: Task, rows: Split, keys: Sequence[tuple[str, ...]]) -> Pool:
+    return Pool(rows, keys, rarest_labels(rows.labels, task.problem) if task.problem.multi else None)
 
 
 def _parts(values: Sequence[str | None], column: str, source: str) -> list[str]:

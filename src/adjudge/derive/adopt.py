@@ -13,7 +13,8 @@ from adjudge.core.runs import EvaluatedSplit, Run
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.splits import load_splits, split_hash, validate_labels
-from adjudge.derive.derived_run import SPLITS, Ground, Making, make_run, refuse_existing
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
+from adjudge.experiment.source_runs import SPLITS, RunData
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.exchange.imported import Imported, import_folder
 from adjudge.recipe.sources import named_data
@@ -57,20 +58,20 @@ def import_run(
     classifier = import_folder(folder, task, base=base, max_tokens=max_tokens)
     splits = load_splits(task, task.data, base=data_root or task_file.parent)
     validate_labels(splits, classifier.labels, task.problem)
-    ground = _ground(task, splits, classifier)
-    made = Making(
+    data = _run_data(task, splits, classifier)
+    made = DerivedRun(
         folder=run,
         method=ADAPTER if (folder / "adapter_config.json").is_file() else SEQUENCE,
         config={"folder": folder.name, "base": Path(base).name if base else None, "max_tokens": max_tokens},
-        facts={"precision": "float32"},
+        facts={"precision": "float32", **_engine(classifier)},
         labels_used={},
-        ground=ground,
+        data=data,
         cost={"total_parameters": _parameters(classifier)},
     )
     return make_run(made, classifier, progress)
 
 
-def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Ground:
+def _run_data(task: Task, splits: dict[str, Split], classifier: Imported) -> RunData:
     """Rows with gold labels, and a record that says where they and the model came from."""
     if not len(splits.get("validation", ())) or task.data is None:
         raise DataError(f"{task.name}: there are no validation rows, on which the temperature is fitted")
@@ -81,7 +82,12 @@ def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Groun
     }
     record = {
         "recipe": task.name,
-        "config": {"task": task.model_dump(mode="json", exclude={"data"}), "data": data, "seed": 0, "budget": {}},
+        "config": {
+            "task": task.model_dump(mode="json", exclude={"data"}),
+            "data": data,
+            "seed": 0,
+            "budget": {},
+        },
         "task": {
             "name": task.name,
             "version": task.version,
@@ -95,7 +101,12 @@ def _ground(task: Task, splits: dict[str, Split], classifier: Imported) -> Groun
         "constants": [],
         "calibration": {"temperature": 1.0},
     }
-    return Ground(record, measured)
+    return RunData(record, measured)
+
+
+def _engine(classifier: Imported) -> dict[str, str]:
+    runs = classifier.network.engine if isinstance(classifier, NeuralClassifier) else classifier
+    return {"engine": runs.path, "engine_reason": runs.reason}
 
 
 def _described(classifier: Imported) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from adjudge.core.errors import UsageError
 from adjudge.core.hashing import hash_json
 from adjudge.core.protocols import Progress
 from adjudge.core.runs import Run
-from adjudge.derive.derived_run import Making, beside, make_run, open_source, refuse_existing, summed_cost
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing, summed_cost
 from adjudge.derive.merge import load_network
 from adjudge.derive.vote import refuse_unlike, shared_labels_used
+from adjudge.experiment.source_runs import beside, open_run
 from adjudge.models.derive.combining import How, combine_adapters, default_weights
 
 
@@ -42,7 +43,7 @@ def combine_runs(
     """
     if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
         raise UsageError(f"combining needs at least two different runs, got {', '.join(run.name for run in runs)}")
-    sources = [open_source(run) for run in runs]
+    sources = [open_run(run) for run in runs]
     refuse_unlike(sources)
     shares = list(weights) if weights is not None else default_weights(how, len(runs))
     config = {"from": [run.name for run in runs], "weights": shares}
@@ -53,14 +54,14 @@ def combine_runs(
     loaded = [load_network(source) for source in sources]
     classifier = combine_adapters(loaded, how, weights=shares, density=density, seed=seed)
     kept = ("engine", "engine_reason", "precision")
-    making = Making(
+    derived = DerivedRun(
         folder=target,
         method=f"combined-{how}",
         config=config,
         facts={name: sources[0].record["facts"].get(name) for name in kept},
         labels_used=shared_labels_used(sources),
-        ground=sources[0].ground,
+        data=sources[0].data,
         against=sources,
         cost=summed_cost(sources),
     )
-    return make_run(making, classifier, progress)
+    return make_run(derived, classifier, progress)

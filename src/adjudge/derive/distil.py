@@ -19,8 +19,9 @@ from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import labels_of, texts_of
-from adjudge.derive.derived_run import Ground, Making, Source, beside, make_run, open_source, refuse_existing
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing
 from adjudge.experiment.new_texts import reading_of
+from adjudge.experiment.source_runs import RunData, SourceRun, beside, open_run
 from adjudge.methods import METHODS, Setting
 from adjudge.models.classifiers.storage import load_classifier
 from adjudge.train.distillation import SoftTargets
@@ -85,7 +86,7 @@ def distil_run(
         DataError: the file has no usable text, or the run cannot be made from.
         WorkError: training or the round trip fails.
     """
-    chosen, shown, source = options or DistilOptions(), progress or SilentProgress(), open_source(teacher)
+    chosen, shown, source = options or DistilOptions(), progress or SilentProgress(), open_run(teacher)
     task = Task.model_validate(source.record["config"]["task"])
     config = student_config(chosen)
     config.refuse_multi_label(task)
@@ -104,26 +105,26 @@ def distil_run(
     facts["distillation"] = {"rows": len(train), "labelled_rows": int(gold.sum()), "labelling_seconds": labelling}
     own = {name: facts.pop(name, None) for name in ("model", "template")}
     cost = {name: facts.pop(name, None) for name in _COSTS}
-    making = Making(
+    derived = DerivedRun(
         folder=target,
         method="distilled",
         config=shaping,
         facts=facts,
         labels_used={"train": int(gold.sum()), "validation": fitted.labels_used["validation"]},
-        ground=_student_ground(source, {**own, "seed": chosen.seed}),
+        data=_student_data(source, {**own, "seed": chosen.seed}),
         against=[source],
         cost={**cost, "train_seconds": time.perf_counter() - began},
     )
-    return make_run(making, fitted.classifier, shown)
+    return make_run(derived, fitted.classifier, shown)
 
 
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
 
 
-def _student_ground(source: Source, own: dict[str, Any]) -> Ground:
+def _student_data(source: SourceRun, own: dict[str, Any]) -> RunData:
     """The teacher's rows, task and data; how the teacher was trained is no part of its student."""
     config = {key: value for key, value in source.record["config"].items() if key not in ("joint", "from")}
-    return replace(source.ground, record={**source.record, "config": config, **own})
+    return replace(source.data, record={**source.record, "config": config, **own})
 
 
 def student_config(options: DistilOptions) -> Any:
@@ -155,7 +156,7 @@ def _trains(config: Any) -> bool:
 
 
 def _read(
-    data: DataSource, task: Task, source: Source, options: DistilOptions
+    data: DataSource, task: Task, source: SourceRun, options: DistilOptions
 ) -> tuple[Split, np.ndarray[Any, np.dtype[np.float32]]]:
     """The file's usable texts with their labels (None where there is none), and 1 where there is one, ``[N]``."""
     data, columns = reading_of(data, task, source.record["config"], source.labels)
@@ -167,7 +168,8 @@ def _read(
     known = frozenset(source.labels)
     file = Path(data.path)
     for frame in iter_tables(data):
-        given = labels_of(task, frame, file.name) if task.label in frame.columns else [None] * len(frame)
+        labelled = all(column in frame.columns for column in task.label_columns)
+        given = labels_of(task, frame, file.name) if labelled else [None] * len(frame)
         for text, cell in zip(texts_of(task, frame, file.name), given, strict=True):
             if text and not text.isspace() and hash_text(text) not in measured:
                 texts.append(text)

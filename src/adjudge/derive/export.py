@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from adjudge.core import processes
 from adjudge.core.atomic import atomic_path, write_json, write_text
 from adjudge.core.errors import DataError, WorkError
 from adjudge.core.runs import Run
 from adjudge.core.types import Reply
-from adjudge.derive.derived_run import Source, open_source, refuse_existing
+from adjudge.derive.derived_run import refuse_existing
 from adjudge.derive.merge import load_network
+from adjudge.experiment.source_runs import SourceRun, open_run
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.classifiers.round_trip import probe_texts
-from adjudge.models.exchange.card import Parity, model_card
+from adjudge.models.exchange.card import Exported, Parity, model_card
 from adjudge.models.exchange.huggingface import SCRIPT, export_adapter, export_huggingface
 from adjudge.models.trunk.precision import WeightsType
 
@@ -62,14 +62,15 @@ def export_run(
             or a reply differs (in 16 bits: more than one in ten).
     """
     refuse_existing(folder)
-    source = open_source(run, replies=True)
+    source = open_run(run, replies=True)
     classifier = load_network(source)
     with atomic_path(folder) as target:
-        form, written = _write(classifier, target, kind, weights)
+        exported, written = _write(classifier, target, kind, weights)
         parity = _check(target, classifier, source, TOLERANCES[written])
         facts = {
             "run": run.name,
-            "form": form,
+            "form": exported.form,
+            "loads": exported.loads,
             "weights": written,
             "problem_type": "single_label",
             "labels": list(classifier.labels),
@@ -80,29 +81,35 @@ def export_run(
             facts["temperature"] = classifier.temperature
         write_json(target / "adjudge.json", facts)
         script = (target / SCRIPT).read_text(encoding="utf-8")
-        card = model_card(form, source.record, run.metrics(), parity, data_license, script)
+        card = model_card(exported, source.record, run.metrics(), parity, data_license, script)
         write_text(target / "README.md", card)
     return facts
 
 
-def _write(classifier: NeuralClassifier, target: Path, kind: Kind, weights: WeightsType) -> tuple[str, WeightsType]:
-    """Write the files; the form, and the number format that they are in."""
+def _write(
+    classifier: NeuralClassifier, target: Path, kind: Kind, weights: WeightsType
+) -> tuple[Exported, WeightsType]:
+    """Write the files; what they are, and the number format that they are in."""
     if kind == "adapter":
         return export_adapter(classifier, target), "float32"
     if kind == "onnx":
         from adjudge.models.exchange.onnx import export_onnx
 
         export_onnx(classifier, target)
-        return "onnx", "float32"
+        return Exported(
+            "onnx", "ONNX Runtime loads it, in any language; predict.py shows how texts become ids"
+        ), "float32"
     if kind == "gguf":
         from adjudge.models.exchange.gguf import export_gguf
 
         export_gguf(classifier, target, weights)
-        return "gguf", weights
+        return Exported(
+            "gguf", "llama.cpp and what builds on it load it; prompt.json holds the prompt and the label words"
+        ), weights
     return export_huggingface(classifier, target, weights), weights
 
 
-def _check(folder: Path, classifier: NeuralClassifier, source: Source, tolerance: float) -> Parity:
+def _check(folder: Path, classifier: NeuralClassifier, source: SourceRun, tolerance: float) -> Parity:
     """Run the folder's own script on a probe of the run's texts and compare.
 
     Raises:
@@ -147,10 +154,7 @@ def run_script(folder: Path, texts: list[str]) -> Any:
     Raises:
         WorkError: it fails.
     """
-    command = [sys.executable, str(folder / SCRIPT)]
-    done = subprocess.run(
-        command, input=json.dumps(texts), capture_output=True, text=True, encoding="utf-8", check=False
-    )
+    done = processes.run(processes.script_command(folder / SCRIPT), json.dumps(texts))
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise WorkError(f"{folder.name}: the exported model cannot be loaded in a fresh process: {last[0]}")

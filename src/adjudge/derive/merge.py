@@ -7,7 +7,8 @@ from pathlib import Path
 from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import Progress
 from adjudge.core.runs import Run
-from adjudge.derive.derived_run import Making, Source, beside, make_run, open_source, refuse_existing, summed_cost
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing, summed_cost
+from adjudge.experiment.source_runs import SourceRun, beside, open_run
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.classifiers.storage import load_classifier
 from adjudge.models.derive.folding import merge_adapter
@@ -31,30 +32,30 @@ def merge_run(
 
     Raises:
         UsageError: the folder is there.
-        DataError: the run cannot be made from (see `open_source`).
+        DataError: the run cannot be made from (see `open_run`).
         ConfigError: its model has no adapter that can be merged.
         WorkError: a weight does not fit the format, or the round trip fails.
     """
-    source = open_source(run, replies=True)
+    source = open_run(run, replies=True)
     target = folder or beside(source, f"{run.name}-merged-{weights}")
     refuse_existing(target)
     merged = merge_adapter(load_network(source), weights)
     kept = ("engine", "engine_reason", "precision", "generation")
     facts = source.record["facts"]
-    making = Making(
+    derived = DerivedRun(
         folder=target,
         method="merged",
         config={"from": run.name, "weights": weights, "options": source.record["config"]["method"]},
         facts={name: facts[name] for name in kept if name in facts},
         labels_used=source.record["labels_used"],
-        ground=source.ground,
+        data=source.data,
         against=[source],
         cost=summed_cost([source]),
     )
-    return make_run(making, merged, progress)
+    return make_run(derived, merged, progress)
 
 
-def load_network(source: Source) -> NeuralClassifier:
+def load_network(source: SourceRun) -> NeuralClassifier:
     """A run's classifier, which must stand on a neural network.
 
     Raises:

@@ -13,17 +13,9 @@ from adjudge.core.errors import DataError, UsageError
 from adjudge.core.hashing import hash_json
 from adjudge.core.protocols import Progress
 from adjudge.core.runs import Run
-from adjudge.derive.derived_run import (
-    SPLITS,
-    Making,
-    Source,
-    beside,
-    make_run,
-    open_source,
-    refuse_existing,
-    summed_cost,
-)
+from adjudge.derive.derived_run import DerivedRun, make_run, refuse_existing, summed_cost
 from adjudge.evaluate.predictions import read_arrays
+from adjudge.experiment.source_runs import SPLITS, SourceRun, beside, open_run
 from adjudge.models.classifiers.ensemble import EnsembleClassifier
 from adjudge.models.classifiers.storage import load_classifier
 
@@ -51,12 +43,12 @@ def ensemble_runs(
 
     Raises:
         UsageError: fewer than two runs, one run twice, or the folder is there.
-        DataError: labels or rows differ, or a run cannot be made from (see `open_source`).
+        DataError: labels or rows differ, or a run cannot be made from (see `open_run`).
         WorkError: the round trip fails.
     """
     if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
         raise UsageError(f"an ensemble needs at least two different runs, got {', '.join(run.name for run in runs)}")
-    sources = [open_source(run) for run in runs]
+    sources = [open_run(run) for run in runs]
     refuse_unlike(sources)
     names = [run.name for run in runs]
     target = folder or beside(sources[0], f"ensemble-{hash_json([names, weighting])[:8]}")
@@ -66,7 +58,7 @@ def ensemble_runs(
         weights = mixture_weights(_likelihoods(sources))
     classifier = EnsembleClassifier([load_classifier(source.model) for source in sources], weights)
     precisions = {str(source.record["facts"].get("precision")) for source in sources}
-    making = Making(
+    derived = DerivedRun(
         folder=target,
         method="ensemble",
         config={"members": names, "weighting": weighting},
@@ -76,20 +68,20 @@ def ensemble_runs(
             "precision": "bfloat16" if "bfloat16" in precisions else None,
         },
         labels_used=shared_labels_used(sources),
-        ground=sources[0].ground,
+        data=sources[0].data,
         against=sources,
         cost=summed_cost(sources),
     )
-    return make_run(making, classifier, progress)
+    return make_run(derived, classifier, progress)
 
 
-def shared_labels_used(sources: Sequence[Source]) -> dict[str, int]:
+def shared_labels_used(sources: Sequence[SourceRun]) -> dict[str, int]:
     """Labels that shaped the sources, by split; they share their rows, so the largest number counts."""
     used = [source.record["labels_used"] for source in sources]
     return {name: max(one.get(name, 0) for one in used) for name in dict.fromkeys(key for one in used for key in one)}
 
 
-def refuse_unlike(sources: Sequence[Source]) -> None:
+def refuse_unlike(sources: Sequence[SourceRun]) -> None:
     """Votes are counted over the same labels and measured on the same rows.
 
     Raises:
@@ -100,8 +92,8 @@ def refuse_unlike(sources: Sequence[Source]) -> None:
         pair = f"{first.run.name} and {other.run.name}"
         if first.labels != other.labels:
             problems.append(f"{pair}: different labels: {list(first.labels)} and {list(other.labels)}")
-        if first.ground.problem != other.ground.problem:
-            problems.append(f"{pair}: different problems: {first.ground.problem.kind}, {other.ground.problem.kind}")
+        if first.data.problem != other.data.problem:
+            problems.append(f"{pair}: different problems: {first.data.problem.kind}, {other.data.problem.kind}")
         for name in SPLITS:
             ours, theirs = first.splits.get(name), other.splits.get(name)
             rows = [
@@ -116,16 +108,16 @@ def refuse_unlike(sources: Sequence[Source]) -> None:
         raise DataError(problems)
 
 
-def _likelihoods(sources: Sequence[Source]) -> npt.NDArray[np.float64]:
+def _likelihoods(sources: Sequence[SourceRun]) -> npt.NDArray[np.float64]:
     """What each member gives the gold answers of validation, ``[M, D]``: one for a row, or for each label of it."""
-    found = []
+    likelihoods = []
     for source in sources:
-        arrays = read_arrays(source.run.predictions("validation"), source.labels, source.ground.problem)
+        arrays = read_arrays(source.run.predictions("validation"), source.labels, source.data.problem)
         if arrays.sets is None:
-            found.append(arrays.probs[np.arange(len(arrays.gold)), arrays.gold])
+            likelihoods.append(arrays.probs[np.arange(len(arrays.gold)), arrays.gold])
         else:
-            found.append(np.where(arrays.sets[arrays.gold], arrays.probs, 1 - arrays.probs).ravel())
-    return np.stack(found).astype(np.float64)
+            likelihoods.append(np.where(arrays.sets[arrays.gold], arrays.probs, 1 - arrays.probs).ravel())
+    return np.stack(likelihoods).astype(np.float64)
 
 
 def mixture_weights(likelihoods: npt.NDArray[np.float64]) -> list[float]:

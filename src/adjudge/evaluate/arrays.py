@@ -121,7 +121,7 @@ def _read_sets(table: pl.DataFrame, numbered: pl.DataFrame, labels: Sequence[str
         )
     cells = [_known_cells(numbered, column, labels, problem) for column in ("gold", "predicted")]
     codes = {cell: code for code, cell in enumerate(sorted({*cells[0], *cells[1]}))}
-    gold, predicted = (np.array([codes[cell] for cell in found], dtype=np.int64) for found in cells)
+    gold, predicted = (np.array([codes[cell] for cell in answers], dtype=np.int64) for answers in cells)
     return Arrays(
         row_ids=tuple(numbered["row_id"].cast(pl.String)),
         gold=gold,
@@ -137,7 +137,7 @@ def _read_sets(table: pl.DataFrame, numbered: pl.DataFrame, labels: Sequence[str
 def _known_cells(table: pl.DataFrame, column: str, labels: Sequence[str], problem: Problem) -> list[str]:
     """The cells of a column in canonical form, so that equal sets are equal texts."""
     known = frozenset(labels)
-    found = []
+    canonical = []
     for row, cell in zip(table["row_id"], table[column].cast(pl.String), strict=True):
         if cell is None:
             raise DataError(
@@ -148,8 +148,8 @@ def _known_cells(table: pl.DataFrame, column: str, labels: Sequence[str], proble
         if unknown is not None:
             hint = did_you_mean(unknown, labels)
             raise DataError(f"row {row!r}, column {column}: {unknown!r} is not in the label set; {hint}")
-        found.append(problem.join(parts))
-    return found
+        canonical.append(problem.join(parts))
+    return canonical
 
 
 def with_shared_sets(arrays: Sequence[Arrays]) -> list[Arrays]:
@@ -159,24 +159,24 @@ def with_shared_sets(arrays: Sequence[Arrays]) -> list[Arrays]:
         return list(arrays)
     shared, place = np.unique(np.concatenate(tables), axis=0, return_inverse=True)
     starts = np.cumsum([0, *map(len, tables)])
-    found = []
+    recoded = []
     for one, start, end in zip(arrays, starts[:-1], starts[1:], strict=True):
         code = place.ravel()[start:end]
-        found.append(replace(one, gold=code[one.gold], predicted=code[one.predicted], sets=shared))
-    return found
+        recoded.append(replace(one, gold=code[one.gold], predicted=code[one.predicted], sets=shared))
+    return recoded
 
 
 def _indices(table: pl.DataFrame, column: str, labels: Sequence[str]) -> IntArray:
-    found = (
+    positions = (
         table[column]
         .cast(pl.String)
         .replace_strict(list(labels), list(range(len(labels))), default=None, return_dtype=pl.Int64)
     )
-    if found.null_count():
-        at = int(found.is_null().arg_true()[0])
+    if positions.null_count():
+        at = int(positions.is_null().arg_true()[0])
         value = table[column][at]
         raise DataError(
             f"row {table['row_id'][at]!r}, column {column}: {value!r} is not in the label set; "
             f"{did_you_mean(str(value), labels)}"
         )
-    return found.to_numpy().astype(np.int64, copy=False)
+    return positions.to_numpy().astype(np.int64, copy=False)

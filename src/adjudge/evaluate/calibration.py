@@ -72,8 +72,8 @@ def fit_temperature(logits: FloatArray, gold: IntArray) -> float:
         return -float(log_softmax(scores / np.exp(log_temperature), axis=1)[rows, gold].mean())
 
     low, high = np.log(TEMPERATURE_RANGE)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
-    return float(np.clip(np.exp(found.x), *TEMPERATURE_RANGE))
+    minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
+    return float(np.clip(np.exp(minimum.x), *TEMPERATURE_RANGE))
 
 
 def fit_set_temperature(logits: FloatArray, gold: npt.NDArray[np.bool_]) -> float:
@@ -105,8 +105,8 @@ def fit_set_temperature(logits: FloatArray, gold: npt.NDArray[np.bool_]) -> floa
         return float(np.logaddexp(0.0, -margins / np.exp(log_temperature)).mean())
 
     low, high = np.log(TEMPERATURE_RANGE)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
-    return float(np.clip(np.exp(found.x), *TEMPERATURE_RANGE))
+    minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
+    return float(np.clip(np.exp(minimum.x), *TEMPERATURE_RANGE))
 
 
 @dataclass(frozen=True)

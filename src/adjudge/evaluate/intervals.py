@@ -12,11 +12,9 @@ from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray
 from adjudge.evaluate.kinds import Classes, row_kinds
 from adjudge.evaluate.metrics import macro_f1_from_counts
-from adjudge.evaluate.population import MacroF1, chunks, seeds_spread
+from adjudge.evaluate.population import MacroF1, alarms_per_row, chunks, label_shapes, seeds_spread
 
 _CELLS_AT_ONCE = 4_000_000
-_LEAST_SHAPE = 0.25
-"""Of the weights of a label's one or two rows, whose own variance is not known or all that there is."""
 _TINY = 1e-300
 
 
@@ -71,8 +69,7 @@ def macro_f1_interval(
     counts = np.asarray(kinds.count @ kinds.held, dtype=np.float64)
     score, generator = MacroF1(counts), stream_generator(seed, "bootstrap")
     held_labels = np.asarray(kinds.held.sum(axis=1))
-    smallest = np.array([counts[kinds.held[[row]].indices].min(initial=len(gold)) for row in range(len(kinds.count))])
-    shape = np.maximum(1 - 2 / smallest, _LEAST_SHAPE)
+    shape = label_shapes(kinds, counts)
     parts: list[tuple[npt.NDArray[np.float64], ...]] = []
     for size in chunks(resamples, len(kinds.count)):
         weights = generator.standard_gamma(kinds.count * shape, size=(size, len(shape))) / shape
@@ -83,13 +80,17 @@ def macro_f1_interval(
             generator.standard_gamma(counts, size=(size, len(counts))),
             generator.exponential(size=(size, 1)),
         )
-        plain = macro_f1_from_counts(right, counts, given).mean(axis=1)[None]
+        plain = score.mean(right, given).mean(axis=1)[None]
+        given = right + alarms_per_row(given - right, sizes, counts)
         parts.append((plain, *score(sizes, right, given, unseen)))
     plain, lost, won = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
     values = score.observed(kinds, slice(None))
     shift = seeds_spread(values, resamples, generator) - 2 * (plain.mean() - values.mean())
     low, high = np.quantile(lost + shift, 0.025, axis=1).min(), np.quantile(won + shift, 0.975, axis=1).max()
-    return max(0.0, float(low)), min(1.0, float(high))
+    right, given = ((kinds.count @ table).reshape(len(runs), -1) for table in (kinds.right, kinds.given))
+    # Labels that are answered though no row has them count as F1 = 0 in the metric itself.
+    share = float(macro_f1_from_counts(right, counts, given).mean()) / float(values.mean()) if values.any() else 1.0
+    return max(0.0, share * float(low)), min(1.0, share * float(high))
 
 
 def resampled_counts(counts: IntArray, resamples: int, generator: np.random.Generator) -> Iterator[IntArray]:

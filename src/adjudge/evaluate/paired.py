@@ -21,7 +21,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class PairedTest:
+class McNemarTest:
     """McNemar's test of two single runs.
 
     Attributes:
@@ -56,7 +56,7 @@ class Difference:
     p_value: float
 
 
-def mcnemar(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) -> PairedTest:
+def mcnemar(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) -> McNemarTest:
     """McNemar's test in its exact form: given ``b + c`` discordant rows, b is Binomial(b + c, 1/2) (McNemar 1947).
 
     Args:
@@ -70,7 +70,7 @@ def mcnemar(correct_a: npt.NDArray[np.bool_], correct_b: npt.NDArray[np.bool_]) 
         ValueError: no rows, or shapes that differ.
     """
     b, c, n = _discordant(correct_a, correct_b)
-    return PairedTest(b, c, n, float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0)
+    return McNemarTest(b, c, n, float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0)
 
 
 def paired_difference(

@@ -7,8 +7,10 @@ for an upper bound the best. The alpha-quantile of a mean of bounded scores over
 run it is the bound of Clopper and Pearson, for the difference of two runs and a margin of 0 McNemar's exact test.
 
 A label's F1 rests on the rows of that label, so there the unseen row is spread over the k rarest labels, for several
-k, and the worst of these counts. How many rows a label has is taken from the test set, not from the weights: what a
-label's few rows say then varies as a small sample does, and not less.
+k, and the worst of these counts. How many rows a label has is taken from the test set, not from the weights, and the
+weights of a label's few rows vary more (`label_shapes`): what these say then varies as a small sample does. Another
+test set would have more or fewer of them beside the same number of false alarms, so these are drawn for each row of
+the label (`alarms_per_row`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from adjudge.evaluate.metrics import macro_f1_from_counts
 
 Draws = npt.NDArray[np.float64]
 CountMetric = Literal["macro_f1", "mcc"]
+
+LEAST_SHAPE = 0.5
+"""Of the weights of a label's first four rows."""
 
 _CELLS_AT_ONCE = 4_000_000
 _ROUNDING = 1e-9
@@ -80,10 +85,16 @@ def count_values(
     counts = np.asarray(kinds.count @ kinds.held, dtype=np.float64)
     score = MacroF1(counts) if metric == "macro_f1" else _Matthews(counts, multi=not isinstance(classes, int))
     parts: list[list[tuple[Draws, Draws]]] = []
-    for weights, unseen in _row_weights(kinds.count, resamples, generator):
-        held = weights @ kinds.held
-        shape = (len(weights), -1, held.shape[1])
-        right, given = ((weights @ table).reshape(shape) for table in (kinds.right, kinds.given))
+    for_labels = metric == "macro_f1"
+    shape = label_shapes(kinds, counts) if for_labels else np.ones(len(kinds.count))
+    for weights, unseen in _row_weights(kinds.count, shape, resamples, generator):
+        labels = (len(weights), len(counts))
+        held = generator.standard_gamma(counts, size=labels) if for_labels else weights @ kinds.held
+        right, given = (
+            (weights @ table).reshape(len(weights), -1, len(counts)) for table in (kinds.right, kinds.given)
+        )
+        if for_labels:
+            given = right + alarms_per_row(given - right, held, counts)
         start, chunk = 0, []
         for runs in methods:
             own = slice(start, start + len(runs))
@@ -122,7 +133,7 @@ def mean_values(
     kinds, count = np.unique(means, axis=1, return_counts=True)
     generator = stream_generator(seed, "bootstrap")
     lost, won = [], []
-    for weights, unseen in _row_weights(count, resamples, generator):
+    for weights, unseen in _row_weights(count, np.ones(len(count)), resamples, generator):
         whole = weights.sum(axis=1, keepdims=True) + unseen
         total = weights @ kinds.T
         lost.append((total + unseen * low) / whole)
@@ -131,17 +142,37 @@ def mean_values(
     return _with_seeds([scores.mean(axis=1) for scores in methods], sides, resamples, generator)
 
 
+def alarms_per_row(alarms: Draws, sizes: Draws, counts: Draws) -> Draws:
+    """False alarms beside a label's rows if there were ``sizes`` of them, brought to ``counts``.
+
+    Args:
+        alarms: ``[R, S, C]``.
+        sizes: ``[R, C]`` draws of how many rows a label has.
+        counts: ``[C]`` how many it has; where 0, alarms stay as they are.
+    """
+    shares = np.divide(counts, sizes, out=np.ones_like(sizes), where=sizes > 0)
+    return np.asarray(alarms * shares[:, None])
+
+
 class MacroF1:
-    """Mean F1 over labels; a label's number of rows is the test set's."""
+    """Mean F1 over the labels that the test set has; a label's number of rows is the test set's.
+
+    A label without a row is left out though some run may answer it: F1 = 0 in its place would belong to those runs
+    alone that answer it, and dilute the difference of all others. Such an answer is a mistake all the same.
+    """
 
     def __init__(self, counts: Draws) -> None:
         self.counts = counts
+        self.present = counts > 0
         self.rarest = [label for label in np.argsort(counts, kind="stable") if counts[label] > 0]
         sizes = [2**power for power in range(len(self.rarest).bit_length())]
         self.sizes = sorted({min(size, len(self.rarest)) for size in [*sizes, len(self.rarest)]})
 
     def __call__(self, held: Draws, right: Draws, given: Draws, unseen: Draws) -> tuple[Draws, Draws]:
-        """``held`` ``[R, C]``, ``right`` and ``given`` ``[R, S, C]``, ``unseen`` ``[R, 1]`` -> two of ``[L, R]``."""
+        """``held`` ``[R, C]``, ``right`` and ``given`` ``[R, S, C]``, ``unseen`` ``[R, 1]`` -> two of ``[L, R]``.
+
+        ``held`` says how much the rows of a label weigh against the unseen one; gamma, its shape their number.
+        """
         lost, won = [], []
         for size in self.sizes:
             share = np.zeros_like(held)
@@ -150,15 +181,20 @@ class MacroF1:
             share = share[:, None]
             kept, gained = right * (1 - share), share * self.counts
             rest = given - right * share
-            lost.append(macro_f1_from_counts(kept, self.counts, rest).mean(axis=1))
-            won.append(macro_f1_from_counts(kept + gained, self.counts, rest + gained).mean(axis=1))
+            lost.append(self.mean(kept, rest).mean(axis=1))
+            won.append(self.mean(kept + gained, rest + gained).mean(axis=1))
         return np.stack(lost), np.stack(won)
 
     def observed(self, kinds: RowKinds, place: slice) -> Draws:
         """The metric of every seed on the rows themselves, ``[S]``."""
         shape = (-1, len(self.counts))
         right, given = ((kinds.count @ table).reshape(shape)[place] for table in (kinds.right, kinds.given))
-        return macro_f1_from_counts(right, self.counts, given)
+        return self.mean(right, given)
+
+    def mean(self, right: Draws, given: Draws) -> Draws:
+        """``[..., C]`` counts to the mean, ``[...]``."""
+        at = self.present
+        return macro_f1_from_counts(right[..., at], self.counts[at], given[..., at])
 
 
 class _Matthews:
@@ -219,10 +255,28 @@ def chunks(resamples: int, width: int) -> Iterator[int]:
         yield min(most, resamples - start)
 
 
-def _row_weights(count: IntArray, resamples: int, generator: np.random.Generator) -> Iterator[tuple[Draws, Draws]]:
+def label_shapes(kinds: RowKinds, counts: Draws) -> Draws:
+    """Shape of the gamma weights of every kind of row, ``[P]``: 1 - 2 / n of the n rows of its (rarest) label.
+
+    With shape 1 the F1 of a label with few rows varies too little from draw to draw, since it is the observed rows
+    that are weighted: by simulation of 77 labels with four rows each the difference of two methods has 1.4 times the
+    standard deviation of such draws, with ten rows 1.12 times, which is what these shapes give.
+
+    Args:
+        kinds: of the rows.
+        counts: ``[C]`` rows of each label.
+    """
+    rows = kinds.count.sum()
+    smallest = [counts[kinds.held[[kind]].indices].min(initial=rows) for kind in range(len(kinds.count))]
+    return np.maximum(1 - 2 / np.array(smallest), LEAST_SHAPE)
+
+
+def _row_weights(
+    count: IntArray, shape: Draws, resamples: int, generator: np.random.Generator
+) -> Iterator[tuple[Draws, Draws]]:
     """Weights of the kinds of rows, ``[R, P]``, that add up to the rows, and of the unseen row, ``[R, 1]``."""
     for size in chunks(resamples, len(count)):
-        weights = generator.standard_gamma(count, size=(size, len(count)))
+        weights = generator.standard_gamma(count * shape, size=(size, len(count))) / shape
         scale = count.sum() / weights.sum(axis=1, keepdims=True)
         yield weights * scale, generator.exponential(size=(size, 1)) * scale
 

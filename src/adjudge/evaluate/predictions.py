@@ -87,10 +87,10 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     files = [split for split in splits if (run.path / "predictions" / f"{split}.parquet").is_file()]
     if not files:
         raise DataError(f"{run.path}: no prediction files to evaluate (status {run.status})")
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for split in files:
         try:
-            found[split] = evaluate_table(run.predictions(split), labels, problem=problem)
+            metrics[split] = evaluate_table(run.predictions(split), labels, problem=problem)
         except DataError as error:
             raise DataError([f"{run.path}, {split}: {problem}" for problem in error.problems]) from error
-    return found
+    return metrics

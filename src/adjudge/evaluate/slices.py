@@ -102,12 +102,12 @@ def metrics_by_slice(table: pl.DataFrame, arrays: Arrays, n_classes: int, by: st
     """`slice_metrics` for a table that has been read already; ``arrays`` are its `read_arrays`."""
     values = table[by][arrays.positions]
     slices = length_slices(values.to_numpy().astype(np.int64)) if by in LENGTH_COLUMNS else value_slices(values)
-    found: dict[str, Any] = {}
+    by_slice: dict[str, Any] = {}
     for i, name in enumerate(slices.names):
         rows = slices.index == i
         gold, predicted = arrays.gold[rows], arrays.predicted[rows]
         right, n = int((gold == predicted).sum()), len(gold)
-        found[name] = {
+        by_slice[name] = {
             "n": n,
             "accuracy": right / n,
             "accuracy_interval": list(wilson_interval(right, n)),
@@ -115,4 +115,4 @@ def metrics_by_slice(table: pl.DataFrame, arrays: Arrays, n_classes: int, by: st
             if arrays.sets is None
             else set_macro_f1(arrays.sets[gold], arrays.sets[predicted]),
         }
-    return found
+    return by_slice

@@ -34,12 +34,12 @@ def _best(probs: npt.NDArray[np.float64], gold: npt.NDArray[np.bool_]) -> float:
     positives = int(gold.sum())
     if not positives:
         return FALLBACK
-    order = np.argsort(-probs, kind="stable")
+    order = np.argsort(-probs)
     ranked = probs[order]
     below = np.append(ranked[1:], 0.0)
     given = np.arange(1, len(ranked) + 1)
-    # A cut between equal probabilities is none.
-    scores = np.where(ranked > below, 2 * gold[order].cumsum() / (given + positives), -1.0)
+    # Half of each cut's F1; a cut between equal probabilities is none.
+    scores = (ranked > below) * gold[order].cumsum() / (given + positives)
     cuts = (ranked + below) / 2
     best = np.flatnonzero(scores == scores.max())
     return float(max(cuts[best], key=lambda cut: (-abs(cut - FALLBACK), cut)))

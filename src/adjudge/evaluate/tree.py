@@ -33,14 +33,14 @@ def tree_metrics(
         the root:
         ``hP = Σ |P ∩ G| / Σ |P|``, ``hR = Σ |P ∩ G| / Σ |G|``, hF their harmonic mean.
     """
-    found, shared = [], 0
+    by_level, shared = [], 0
     for number, level in enumerate(levels(labels, problem), start=1):
         of_gold = level.of_leaf[gold]
         answered = np.where(predicted == NO_ANSWER, NO_ANSWER, level.of_leaf[predicted])
         right = of_gold == answered
         shared += int((right & ~level.ended[of_gold]).sum())
         interval = macro_f1_interval(of_gold, answered, len(level.nodes), seed=seed)
-        found.append(
+        by_level.append(
             {
                 "level": number,
                 "nodes": len(level.nodes),
@@ -55,7 +55,7 @@ def tree_metrics(
     depth = np.array([len(problem.path(label)) for label in labels])
     n_gold, n_predicted = int(depth[gold].sum()), int(depth[predicted[predicted != NO_ANSWER]].sum())
     return {
-        "levels": found,
+        "levels": by_level,
         "hierarchical": {
             "precision": shared / max(n_predicted, 1),
             "recall": shared / n_gold,

@@ -13,7 +13,8 @@ from adjudge.core.problem import problem_of
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import Predicted, Run, prediction_table
 from adjudge.core.types import Split
-from adjudge.derive.derived_run import open_source, paired_tables
+from adjudge.evaluate.paired_runs import paired_tables
+from adjudge.experiment.source_runs import open_run
 from adjudge.recipe.recipe import PlannedRun
 
 
@@ -95,7 +96,7 @@ class StartingPoint:
 
         Returns:
             ``run`` and ``message`` where there is nothing to check; else ``run``, ``left_out_rows``, and ``rows``,
-            ``changed``, ``mcnemar_p``, ``accuracy`` and ``macro_f1`` as of `adjudge.derive.derived_run.paired`.
+            ``changed``, ``mcnemar_p``, ``accuracy`` and ``macro_f1`` as of `adjudge.evaluate.paired_runs.paired`.
         """
         name = str(self.record["name"])
         if self.test is None:
@@ -114,8 +115,8 @@ class StartingPoint:
         decision = replace(classifier.decision, problem=problem)
         after = prediction_table(rows, Predicted(self.labels, logits, probs, *counted, replies, decision))
         before = self.run.predictions("test")[known]
-        found = paired_tables(before, after, self.labels, problem)
-        return {"run": name, "left_out_rows": len(self.test) - len(rows), **found}
+        tested = paired_tables(before, after, self.labels, problem)
+        return {"run": name, "left_out_rows": len(self.test) - len(rows), **tested}
 
 
 def starting_point(folder: Path) -> StartingPoint:
@@ -134,4 +135,4 @@ def starting_point(folder: Path) -> StartingPoint:
         return StartingPoint(run, record, None, "the run has no test rows")
     if run.texts() is None:
         return StartingPoint(run, record, None, "the run stored no texts (store_texts: false)")
-    return StartingPoint(run, record, open_source(run, replies=True).splits["test"])
+    return StartingPoint(run, record, open_run(run, replies=True).splits["test"])

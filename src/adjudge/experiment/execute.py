@@ -7,36 +7,29 @@ import re
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from adjudge.core.atomic import atomic_path, write_json
-from adjudge.core.decision import Decision
-from adjudge.core.errors import WorkError
+from adjudge.core.errors import WorkError, without_credentials
 from adjudge.core.problem import stated
 from adjudge.core.protocols import Classifier, Progress, replies_of
 from adjudge.core.runs import EvaluatedSplit, Predicted, Run, Status, prediction_table
-from adjudge.core.types import IntArray, Reply, Split
-from adjudge.data.splits import split_hash
-from adjudge.evaluate.calibration import fit_set_temperature, fit_temperature
+from adjudge.core.types import Reply
+from adjudge.evaluate.calibrate import calibrate, thresholds_of
 from adjudge.evaluate.predictions import evaluate_run
-from adjudge.evaluate.thresholds import best_thresholds
+from adjudge.experiment.inputs import Inputs, split_records
 from adjudge.experiment.log import RunLog
 from adjudge.experiment.measure import PeakMemory, folder_bytes, hardware, versions
-from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, take_up
+from adjudge.experiment.neighbours import batch_facts
+from adjudge.experiment.resume import CHECKPOINT, clear_checkpoint, prepare_resume
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.models.classifiers.round_trip import probe_texts, tolerance_of, verify_saved
-from adjudge.recipe.recipe import LoadedRecipe, PlannedRun
+from adjudge.recipe.recipe import PlannedRun
 from adjudge.train.checkpoints import Checkpoints
-
-if TYPE_CHECKING:
-    from adjudge.experiment.continuing import StartingPoint
 
 # Facts that have a place of their own in run.json.
 _COSTS = ("train_tokens", "trainable_parameters", "total_parameters")
@@ -44,34 +37,6 @@ FitTask = Callable[[Setting], Fitted]
 """Fits to data that it knows; what surrounds the fit is told. A fact ``train_seconds`` says what it took."""
 # Folders of an absolute path, but neither a URL nor "and/or".
 _PATH = re.compile(r"(?<![\w/:.~])(?:[A-Za-z]:)?[\\/](?:[^\s\\/'\":;,]+[\\/])+")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What all runs of a recipe share: data loaded and gated once.
-
-    Attributes:
-        labels: the closed set, in the order of every array.
-        check: the gate's report, JSON-ready.
-        accepted: codes of errors that were found and accepted.
-        cache: folder for what methods keep between runs.
-        start: the run whose classifier is trained on, or None.
-    """
-
-    recipe: LoadedRecipe
-    labels: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split | None
-    check: dict[str, Any]
-    accepted: tuple[str, ...]
-    cache: Path
-    start: StartingPoint | None = None
-
-    def splits(self) -> dict[str, Split]:
-        """The splits by name."""
-        found = {"train": self.train, "validation": self.validation}
-        return found if self.test is None else {**found, "test": self.test}
 
 
 def execute(
@@ -104,7 +69,7 @@ def execute(
         folder.mkdir(parents=True, exist_ok=resume)
         since = 0.0
         if resume:
-            record["started"], since = run.record()["started"], take_up(run)
+            record["started"], since = run.record()["started"], prepare_resume(run)
         run.write_record(record)
         with RunLog(folder / "log.jsonl", since) as log:
             try:
@@ -132,7 +97,7 @@ def execute(
 def error_line(error: BaseException) -> str:
     """An error as one line without the folders of this machine, for run.json."""
     text = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
-    return _PATH.sub("", " ".join(text.split()))
+    return _PATH.sub("", without_credentials(" ".join(text.split())))
 
 
 def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
@@ -169,14 +134,6 @@ def opening_record(planned: PlannedRun, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def split_records(inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """Rows, content hash and source of every split, as in run.json."""
-    return {
-        name: {"rows": len(split), "hash": split_hash(split), "source": split.source}
-        for name, split in inputs.splits().items()
-    }
-
-
 def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: RunLog, progress: Progress) -> None:
     write_json(run.path / "check.json", inputs.check)
     began = time.perf_counter()
@@ -189,6 +146,8 @@ def _work(fit: FitTask, inputs: Inputs, run: Run, record: dict[str, Any], log: R
     log.note("fitted")
     seconds, rows = _predict(fitted, inputs, run, record, progress)
     log.note("predicted")
+    record["facts"] |= batch_facts(classifier, run, inputs.predicted())
+    log.note("texts alone and among others compared")
     if inputs.start is not None:
         record["facts"]["forgetting"] = inputs.start.forgetting(classifier, inputs.train, progress)
         log.note("forgetting checked")
@@ -265,36 +224,6 @@ def _predict(
         seconds, rows = time.perf_counter() - began, len(inputs.test)
         _write(run, "test", inputs, classifier, logits, replies)
     return seconds, rows
-
-
-def calibrate(classifier: Classifier, logits: npt.NDArray[np.float32], validation: Split) -> None:
-    """Fit the temperature of a classifier and, where its texts may have several labels, the thresholds; in place.
-
-    Args:
-        classifier: fitted.
-        logits: ``[N, C]`` its answers for validation.
-        validation: rows with gold labels.
-    """
-    problem = classifier.decision.problem
-    if not problem.multi:
-        classifier.temperature = fit_temperature(logits, gold_indices(validation, classifier.labels))
-        return
-    gold = problem.indicator([str(cell) for cell in validation.labels], classifier.labels)
-    classifier.temperature = fit_set_temperature(logits, gold)
-    probs = classifier.decision.probabilities(logits, classifier.temperature)
-    classifier.decision = Decision(problem, best_thresholds(probs, gold))
-
-
-def thresholds_of(classifier: Classifier) -> dict[str, dict[str, float]]:
-    """``thresholds`` by label, for run.json; nothing where one label is given."""
-    found = dict(zip(classifier.labels, classifier.decision.thresholds, strict=False))
-    return {"thresholds": found} if found else {}
-
-
-def gold_indices(split: Split, labels: tuple[str, ...]) -> IntArray:
-    """Label indices ``[N]`` of a split whose labels are all in the set."""
-    index = {label: i for i, label in enumerate(labels)}
-    return np.array([index[str(label)] for label in split.labels], dtype=np.int64)
 
 
 def _write(

@@ -14,9 +14,10 @@ from pydantic import Field
 from adjudge.core.config import StrictModel, apply_overrides, parse_override, read_yaml, validate
 from adjudge.core.errors import ConfigError
 from adjudge.core.protocols import Progress, SilentProgress
-from adjudge.experiment.execute import Inputs
+from adjudge.experiment.inputs import Inputs
+from adjudge.experiment.load import load_inputs, token_counter
 from adjudge.experiment.resume import can_resume
-from adjudge.experiment.runner import Outcome, RunEvent, load_inputs, one_run, reserved, token_counter
+from adjudge.experiment.runner import Outcome, RunEvent, one_run, reserved
 from adjudge.methods import METHODS, Fitted, Setting
 from adjudge.methods.method import FurtherTask, Joint
 from adjudge.recipe.recipe import LoadedRecipe, PlannedRun, identity, plan, resolve_recipe

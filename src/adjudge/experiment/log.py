@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from adjudge.core.errors import without_credentials
+
 
 class RunLog:
     """Appends events to a file; a callable, so that it is a `adjudge.core.protocols.Log`.
@@ -30,7 +32,7 @@ class RunLog:
 
     def note(self, message: str, event: str = "note") -> None:
         """Append a message."""
-        self({"event": event, "message": message})
+        self({"event": event, "message": without_credentials(message)})
 
     def __enter__(self) -> RunLog:
         return self

@@ -61,13 +61,13 @@ def folder_bytes(folder: Path) -> int:
 
 def versions() -> dict[str, str]:
     """Python and the packages that a result can depend on; those not installed are left out."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def clear_checkpoint(folder: Path) -> None:
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 
-def take_up(run: Run) -> float:
+def prepare_resume(run: Run) -> float:
     """Make an interrupted run's folder ready for going on.
 
     Whatever was made after the training goes away, temporary files that a killed process left among it, and the log

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from adjudge.core.errors import DataError, UsageError, WorkError
-from adjudge.core.protocols import Progress, SilentProgress, TokenCounter
-from adjudge.core.runs import SPLIT_FILE, Run
-from adjudge.core.task import SplitPlan
-from adjudge.core.types import Split
-from adjudge.data.assign import draw
-from adjudge.data.gate import GateOptions, Report, check
-from adjudge.data.splits import label_set, load_splits, validate_labels
-from adjudge.experiment.continuing import StartingPoint, starting_point
-from adjudge.experiment.execute import FitTask, Inputs, execute, split_records
+from adjudge.core.errors import UsageError, WorkError
+from adjudge.core.protocols import Progress, SilentProgress
+from adjudge.core.runs import Run
+from adjudge.experiment.continuing import starting_point
+from adjudge.experiment.execute import FitTask, execute
+from adjudge.experiment.inputs import Inputs, split_records
+from adjudge.experiment.load import load_inputs, token_counter
 from adjudge.experiment.lock import exclusive
 from adjudge.experiment.resume import can_resume, clear_checkpoint
-from adjudge.methods.tfidf import out_of_fold
 from adjudge.recipe.recipe import LoadedRecipe, PlannedRun, plan
 
 OutcomeStatus = Literal["complete", "skipped", "failed"]
@@ -203,111 +199,3 @@ def reserved(folder: Path) -> Iterator[None]:
                 for path in made[1:]:
                     path.rmdir()
             raise
-
-
-def load_inputs(
-    recipe: LoadedRecipe, folder: Path, counter: Counter | None, origin: StartingPoint | None, progress: Progress
-) -> Inputs:
-    """Load, split, gate: once for all runs.
-
-    Raises:
-        DataError: the data cannot be used.
-    """
-    splits = load_splits(recipe.task, recipe.data, base=recipe.base, split_file=folder / SPLIT_FILE)
-    if not len(splits.get("validation", ())):
-        raise DataError(
-            f"{recipe.path}: data: there are no validation rows, and every choice is made on them; "
-            "name a validation file, or set `data.split.validation` above 0"
-        )
-    splits = within_budget(splits, recipe)
-    labels = label_set(recipe.task, splits["train"])
-    if origin is not None:
-        labels = origin.require_labels(labels)
-    validate_labels(splits, labels, recipe.task.problem)
-    report = gate(splits, labels, recipe, counter, progress)
-    found = {finding.code for finding in report.errors(())}
-    return Inputs(
-        recipe=recipe,
-        labels=tuple(labels),
-        train=labelled(splits["train"]),
-        validation=labelled(splits["validation"]),
-        test=splits.get("test"),
-        check=report.to_json(),
-        accepted=tuple(sorted(found & set(recipe.accepted))),
-        cache=folder / ".cache",
-        start=origin,
-    )
-
-
-def gate(
-    splits: dict[str, Split],
-    labels: Sequence[str],
-    recipe: LoadedRecipe,
-    counter: Counter | None,
-    progress: Progress,
-) -> Report:
-    """Check the data.
-
-    Raises:
-        DataError: errors that the recipe does not accept, each with its message.
-    """
-    options = GateOptions(
-        token_counter=counter.count if counter else None,
-        model=counter.model if counter else None,
-        max_tokens=counter.max_tokens if counter else None,
-        out_of_fold=out_of_fold,
-        seed=recipe.data.split_seed,
-    )
-    report = check(splits, labels=labels, options=options, progress=progress, problem=recipe.task.problem)
-    errors = report.errors(recipe.accepted)
-    if not errors:
-        return report
-    codes = ", ".join(sorted({finding.code for finding in errors}))
-    raise DataError(
-        [
-            *(f"{' & '.join(finding.splits)}: {finding.code}: {finding.message}" for finding in errors),
-            f"{recipe.path}: the data gate found errors and no run was started; repair the data, or accept them "
-            f"knowingly with `accept: [{codes}]` in the recipe",
-        ]
-    )
-
-
-def labelled(split: Split) -> Split:
-    """The rows with a gold label; nothing can be learnt from the others (accepted as `missing_label`)."""
-    rows = [i for i, label in enumerate(split.labels) if label is not None]
-    return split if len(rows) == len(split) else split.take(rows)
-
-
-def within_budget(splits: dict[str, Split], recipe: LoadedRecipe) -> dict[str, Split]:
-    """The splits with the budget's limit of train rows: a stratified sample drawn by the split's own seed."""
-    limit = recipe.recipe.budget.max_train_rows
-    if limit is None or limit >= len(splits["train"]):
-        return splits
-    return draw(splits, recipe.data.model_copy(update={"sample": {"train": limit}, "split": SplitPlan()}))
-
-
-@dataclass(frozen=True)
-class Counter:
-    """How the first model of the plan counts tokens, and how many of a text it reads."""
-
-    model: str
-    count: TokenCounter
-    max_tokens: int | None
-
-
-def token_counter(planned: Sequence[PlannedRun]) -> Counter | None:
-    """Find every model of the plan before any work starts; the first one counts tokens for the gate.
-
-    Raises:
-        ModelNotFoundError: a model cannot be had.
-    """
-    options = {str(name): run.options for run in planned if (name := getattr(run.options, "model", None))}
-    if not options:
-        return None
-    from adjudge.models.trunk.loading import load_tokenizer, locate
-
-    counters = [
-        Counter(locate(name).name, load_tokenizer(locate(name)).count, getattr(config, "max_tokens", None))
-        for name, config in options.items()
-    ]
-    return counters[0]

@@ -21,11 +21,13 @@ import numpy as np
 from adjudge.core.errors import ConfigError, UsageError, WorkError
 from adjudge.core.hashing import hash_json
 from adjudge.core.optional import require
+from adjudge.core.processes import keep_working_folder_out
 from adjudge.core.protocols import Progress, SilentProgress, replies_of
 from adjudge.core.studies import StudyRecord, TrialRecord, TrialState
+from adjudge.evaluate.calibrate import gold_indices
 from adjudge.evaluate.metrics import NO_ANSWER, macro_f1
-from adjudge.experiment.execute import Inputs, gold_indices
-from adjudge.foresee.planning import read_inputs
+from adjudge.experiment.inputs import Inputs
+from adjudge.experiment.load import read_inputs
 from adjudge.methods import METHODS, Setting
 from adjudge.methods.logistic import validation_macro_f1
 from adjudge.methods.targets import label_sets
@@ -147,6 +149,7 @@ def _in_processes(
     target: Target, inputs: Inputs, search: Search, folder: Path, missing: int, advance: Callable[[int], None]
 ) -> None:
     """Share the trials out to processes of their own, and watch the database."""
+    keep_working_folder_out()
     context = multiprocessing.get_context("spawn")
     jobs = min(search.jobs, missing)
     counts = [missing // jobs + (i < missing % jobs) for i in range(jobs)]

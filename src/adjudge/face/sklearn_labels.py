@@ -69,6 +69,6 @@ def strata(labels: Sequence[Any], problem: Problem) -> list[int]:
 
 def as_sets(cells: Sequence[str], problem: Problem) -> npt.NDArray[Any]:
     """Answers of a multi-label classifier as tuples of sorted labels, ``[N]`` of type object."""
-    found = np.empty(len(cells), dtype=object)
-    found[:] = [problem.split(cell) for cell in cells]
-    return found
+    sets = np.empty(len(cells), dtype=object)
+    sets[:] = [problem.split(cell) for cell in cells]
+    return sets

@@ -17,15 +17,24 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from adjudge.core.atomic import read_json, write_json
+from adjudge.core.atomic import atomic_path, read_json, write_json
 from adjudge.core.config import StrictModel, validate
 from adjudge.core.errors import ConfigError, DataError
 from adjudge.core.problem import Problem
 from adjudge.core.seeds import stream_generator
 from adjudge.core.task import Task, load_task
 from adjudge.core.types import IntArray, Split
-from adjudge.experiment.execute import calibrate
-from adjudge.face.sklearn_labels import as_cells, as_sets, in_order, parts, strata
+from adjudge.evaluate.calibrate import calibrate
+from adjudge.face.estimator_inputs import (
+    as_labels,
+    as_seed,
+    as_texts,
+    class_array,
+    plain,
+    same_length,
+    sorted_classes,
+)
+from adjudge.face.sklearn_labels import as_cells, as_sets, parts, strata
 from adjudge.methods import METHODS, MethodConfig, Setting
 from adjudge.models.classifiers.round_trip import probe_texts, verify_saved
 from adjudge.models.classifiers.storage import load_classifier
@@ -45,12 +54,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             text may have several labels or labels are paths in a tree. Default: none of these.
         validation_fraction: share of the rows that `fit` sets aside, stratified, when it is given no validation
             rows; above 0 and below 1.
-        seed: of everything random; an integer of at least 0.
+        seed: of everything random; an integer of at least 0, or None: `fit` draws one and keeps it in ``seed_``.
 
     Attributes:
         classes_: ``[C]`` the labels, sorted, of the type that `y` had.
         classifier_: the fitted `adjudge.core.protocols.Classifier`; its labels are ``str`` of the classes.
         facts_: what the method wants known: parameters, tokens, choices.
+        seed_: the seed that `fit` used.
     """
 
     def __init__(
@@ -61,7 +71,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         options: Mapping[str, Any] | None = None,
         task: Task | Mapping[str, Any] | str | Path | None = None,
         validation_fraction: float = 0.1,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         self.method = method
         self.model = model
@@ -110,30 +120,31 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             validation: ``(X, y)`` rows that choose checkpoints and calibrate; default: a stratified part of the rows.
 
         Raises:
-            ValueError: texts or labels that cannot be used.
+            ValueError: texts, labels or a seed that cannot be used.
             ConfigError: an unknown method, or options that it does not take.
         """
-        problem = _stated(self.task).problem
-        texts, labels = _texts(X), as_cells(_labels(y), problem)
-        _same_length(texts, labels)
-        classes = _sorted_classes(parts(labels, problem))
+        problem, seed = _stated(self.task).problem, as_seed(self.seed)
+        texts, labels = as_texts(X), as_cells(as_labels(y), problem)
+        same_length(texts, labels)
+        classes = sorted_classes(parts(labels, problem))
         names = tuple(str(label) for label in classes)
         if len(set(names)) < len(names):
             raise ValueError(f"labels must differ as text too, got {sorted(names)}")
         index = {label: i for i, label in enumerate(classes)}
         rows = _split("train", texts, labels if problem.multi else [names[index[label]] for label in labels])
         if validation is None:
-            held_out = _held_out(strata(labels, problem), self.validation_fraction, self.seed)
+            held_out = _held_out(strata(labels, problem), plain(self.validation_fraction), seed)
             train, tuning = rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out), "validation")
         else:
             train, tuning = rows, _validation_split(validation, index, names, problem)
         config = self._config()
-        setting = Setting(task=_task(self.task, names), labels=names, seed=self.seed)
+        setting = Setting(task=_task(self.task, names), labels=names, seed=seed)
         fitted = METHODS.load(self.method).fit(train, tuning, config, setting)
         calibrate(fitted.classifier, fitted.classifier.predict_logits(tuning.texts), tuning)
-        self.classes_ = _class_array(classes)
+        self.classes_ = class_array(classes)
         self.classifier_ = fitted.classifier
         self.facts_ = dict(fitted.facts)
+        self.seed_ = seed
         self._probe = probe_texts(tuning.texts)
         return self
 
@@ -143,7 +154,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Each row sums to 1; of a multi-label task each label has a probability of its own.
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict_proba(_texts(X, allow_none=True))
+        return self.classifier_.predict_proba(as_texts(X, allow_none=True))
 
     def predict(self, X: Sequence[str]) -> npt.NDArray[Any]:
         """The most probable label of each text, ``[N]``; of a multi-label task tuples of labels. Never abstains."""
@@ -157,35 +168,41 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def score(self, X: Sequence[str], y: Sequence[Any], sample_weight: Any = None) -> float:
         """Accuracy; of a multi-label task the share of texts whose whole set is right."""
         check_is_fitted(self, "classifier_")
-        problem = self.classifier_.decision.problem
+        problem, labels = self.classifier_.decision.problem, as_labels(y)
         if not problem.multi:
-            return float(super().score(X, y, sample_weight))
-        gold = as_sets(as_cells(_labels(y), problem), problem)
+            return float(super().score(X, labels, sample_weight))
+        gold = as_sets(as_cells(labels, problem), problem)
         return float(np.average(gold == self.predict(X), weights=sample_weight))
 
     def save(self, path: str | Path, verify: bool = False) -> None:
-        """Write the classifier into a folder: JSON and safetensors only.
+        """Write the classifier into a folder, JSON and safetensors only: all of it or nothing.
 
         Args:
-            path: the folder.
-            verify: reload it in a fresh process and compare probabilities on a probe batch.
+            path: the folder; an earlier classifier in it is replaced once the new one is whole.
+            verify: reload it in a fresh process and compare probabilities on a probe batch before it is put there.
 
         Raises:
-            DataError: labels that JSON cannot hold (tuples, dates).
+            DataError: labels or options that JSON cannot hold (tuples as labels, dates), or a folder of other things.
             WorkError: the reloaded classifier answers differently.
         """
         check_is_fitted(self, "classifier_")
+        folder = Path(path)
+        if folder.exists() and not (folder / _FILE).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise DataError(f"{folder}: is there and holds no saved TextClassifier; name another folder")
         classes = self.classes_.tolist()
         if not all(isinstance(label, str | int | float | bool) for label in classes):
             raise DataError(f"only labels that are text, numbers or booleans can be saved, got {classes[:5]}")
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.classifier_.save(folder / "model")
-        task = _task_mapping(self.task)
-        params = {**self.get_params(deep=False), "task": task, "options": dict(self.options or {}) or None}
-        write_json(folder / _FILE, {"params": params, "classes": classes, "facts": self.facts_, "probe": self._probe})
-        if verify:
-            verify_saved(self.classifier_, folder / "model", self._probe)
+        params = {**self.get_params(deep=False), "task": _task_mapping(self.task), "options": self.options or None}
+        saved = {"params": plain(params), "classes": classes, "facts": self.facts_, "seed": self.seed_}
+        with atomic_path(folder) as target:
+            target.mkdir()
+            try:
+                write_json(target / _FILE, {**saved, "probe": self._probe})
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{folder}: options or a task that JSON cannot hold: {error}") from error
+            self.classifier_.save(target / "model")
+            if verify:
+                verify_saved(self.classifier_, target / "model", self._probe)
 
     @classmethod
     def load(cls, path: str | Path) -> TextClassifier:
@@ -199,14 +216,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             raise DataError(f"{folder}: no saved TextClassifier (it has no {_FILE})")
         saved = read_json(folder / _FILE)
         loaded = cls(**saved["params"])
-        loaded.classes_ = _class_array(saved["classes"])
+        loaded.classes_ = class_array(saved["classes"])
         loaded.classifier_ = load_classifier(folder / "model")
         loaded.facts_ = saved["facts"]
+        loaded.seed_ = saved.get("seed", 0)
         loaded._probe = saved["probe"]
         return loaded
 
     def _config(self) -> MethodConfig:
-        raw = {"kind": self.method, **(self.options or {})}
+        raw = {"kind": self.method, **plain(self.options or {})}
         if self.model is not None:
             raw["model"] = self.model
         config: MethodConfig = validate(METHODS.load(self.method).config, raw, f"TextClassifier({self.method!r})")
@@ -264,60 +282,6 @@ def _with(options: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[s
     return {**options, path[0]: inner}
 
 
-def _texts(X: Any, *, allow_none: bool = False) -> list[str]:
-    """Texts from a list, an array or a column of a table.
-
-    Raises:
-        ValueError: one text instead of several, more than one dimension, an element that is no text, or no rows.
-    """
-    if isinstance(X, str | bytes):
-        raise ValueError("X must be a list of texts, got one text; write [text]")
-    texts = [str(text) if isinstance(text, str) else text for text in np.asarray(X, dtype=object).tolist()]
-    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise ValueError(f"X must hold texts in one dimension, but row {wrong} is {texts[wrong]!r:.80}")
-    if not texts and not allow_none:
-        raise ValueError("Found array with 0 sample(s) while a minimum of 2 is required.")
-    return texts
-
-
-def _labels(y: Any) -> list[Any]:
-    """Labels as Python values; NumPy's scalars become Python's, so that ints come back as ints.
-
-    Raises:
-        ValueError: a missing label.
-    """
-    labels = [label.item() if isinstance(label, np.generic) else label for label in y]
-    missing = next((i for i, label in enumerate(labels) if _is_missing(label)), None)
-    if missing is not None:
-        raise ValueError(f"y must not hold missing labels, but row {missing} is {labels[missing]!r}")
-    return labels
-
-
-def _is_missing(label: Any) -> bool:
-    return label is None or (not isinstance(label, np.ndarray) and bool(label != label))
-
-
-def _same_length(texts: Sequence[str], labels: Sequence[Any]) -> None:
-    if len(texts) != len(labels):
-        raise ValueError(f"Found input variables with inconsistent numbers of samples: [{len(texts)}, {len(labels)}]")
-
-
-def _sorted_classes(labels: Sequence[Any]) -> list[Any]:
-    classes = set(labels)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least two classes, got {len(classes)} class: {list(classes)}")
-    return in_order(classes)
-
-
-def _class_array(classes: Sequence[Any]) -> npt.NDArray[Any]:
-    if len({type(label) for label in classes}) == 1 and isinstance(classes[0], str | bool | int | float):
-        return np.array(classes)
-    found = np.empty(len(classes), dtype=object)
-    found[:] = classes
-    return found
-
-
 def _split(name: str, texts: Sequence[str], labels: Sequence[str]) -> Split:
     return Split(name, texts, labels, row_ids=[str(i) for i in range(len(texts))], source="memory")
 
@@ -325,8 +289,8 @@ def _split(name: str, texts: Sequence[str], labels: Sequence[str]) -> Split:
 def _validation_split(
     validation: tuple[Any, Any], index: Mapping[Any, int], names: Sequence[str], problem: Problem
 ) -> Split:
-    texts, labels = _texts(validation[0]), as_cells(_labels(validation[1]), problem)
-    _same_length(texts, labels)
+    texts, labels = as_texts(validation[0]), as_cells(as_labels(validation[1], "y of validation"), problem)
+    same_length(texts, labels)
     unknown = sorted({repr(label) for label in parts(labels, problem) if label not in index})
     if unknown:
         raise ValueError(f"validation holds labels that y does not: {', '.join(unknown)}")

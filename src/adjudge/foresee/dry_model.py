@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from adjudge.methods.fit_network import HeadConfig
 from adjudge.models.adapters import add_lora, linear_layers, resolve_targets
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.injected import add_adalora
 from adjudge.models.adapters.lowrank import fuse_lora, round_frozen
+from adjudge.models.assembly import HeadConfig
 from adjudge.models.engine.footprint import dry_trunk
 from adjudge.models.engine.throughput import trunk_operations
 from adjudge.models.trunk.depth import keep_first_layers
@@ -26,7 +26,7 @@ NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 
 
 @dataclass(frozen=True)
-class Adapted:
+class DryModel:
     """A model under a method, by its shape.
 
     Attributes:
@@ -83,7 +83,7 @@ class Adapted:
         return held
 
 
-def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
+def dry_model(options: Any, n_labels: int, precision: str) -> DryModel:
     """The model of a method's options, adapted as the method will adapt it.
 
     Args:
@@ -111,7 +111,7 @@ def adapted(options: Any, n_labels: int, precision: str) -> Adapted:
 
     trunk = dry_trunk(config, apply)
     tied = bool(getattr(config, "tie_word_embeddings", False)) or model_kind(config) == "encoder"
-    return Adapted(
+    return DryModel(
         config=config,
         apply=apply,
         trunk=trunk,
@@ -152,7 +152,9 @@ def _learn(trunk: nn.Module, learns: bool) -> None:
 
 
 def _biases(trunk: nn.Module, options: Any) -> None:
-    train_biases(trunk, () if options.new_biases is None else linear_layers(trunk, options.new_biases))
+    train_biases(
+        trunk, () if options.new_biases is None else linear_layers(trunk, options.new_biases, option="new_biases")
+    )
 
 
 def _low_rank(trunk: nn.Module, options: Any) -> None:

@@ -16,8 +16,8 @@ import psutil
 
 from adjudge.core.errors import AdjudgeError
 from adjudge.core.seeds import stream_generator
-from adjudge.experiment.execute import Inputs
-from adjudge.foresee.dry_model import Adapted, adapted
+from adjudge.experiment.inputs import Inputs
+from adjudge.foresee.dry_model import DryModel, dry_model
 from adjudge.foresee.lengths import Lengths, measure_lengths
 from adjudge.models.engine.footprint import DryBatch, Footprint, footprint
 from adjudge.models.engine.throughput import matrix_peak
@@ -113,7 +113,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Workload:
     """What is run how often: rows as lengths, and the training that they go through."""
 
     train: Lengths
@@ -169,26 +169,25 @@ def estimate_run(planned: PlannedRun, inputs: Inputs) -> Estimate:
         return replace(basic, notes=("a baseline: minutes, and memory for its features; --probe measures it",))
     options: Any = planned.options
     precision = resolve_precision(options.precision, default_device())
-    found = adapted(options, len(inputs.labels), precision)
+    dry = dry_model(options, len(inputs.labels), precision)
     training = getattr(options, "training", None)
     task, labels = inputs.recipe.task, inputs.labels
     encoded = [
-        measure_lengths(split, options, task, labels, causal=found.causal)
-        for split in (inputs.train, inputs.validation)
+        measure_lengths(split, options, task, labels, causal=dry.causal) for split in (inputs.train, inputs.validation)
     ]
-    work = _Work(encoded[0], encoded[1], len(inputs.test or ()), training)
-    notes = [*found.notes, *([encoded[0].note] if encoded[0].note else [])]
+    work = _Workload(encoded[0], encoded[1], len(inputs.test or ()), training)
+    notes = [*dry.notes, *([encoded[0].note] if encoded[0].note else [])]
     memory: Memory | None = None
     try:
-        memory = _memory(found, work, precision, len(inputs.labels), planned.seed)
+        memory = _memory(dry, work, precision, len(inputs.labels), planned.seed)
     except (RuntimeError, TypeError, ValueError, AttributeError, AdjudgeError) as error:
         notes.append(f"memory cannot be foreseen for this architecture ({type(error).__name__}); use --probe")
-    forward, each = found.operations()
+    forward, each = dry.operations()
     peak = matrix_peak(default_device().type, precision) * PEAK_SHARE
     return replace(
         basic,
-        total_parameters=found.total_parameters,
-        trainable_parameters=found.trainable_parameters,
+        total_parameters=dry.total_parameters,
+        trainable_parameters=dry.trainable_parameters,
         steps=work.steps,
         tokens=work.tokens(),
         memory=memory,
@@ -208,27 +207,27 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
-def _memory(found: Adapted, work: _Work, precision: str, n_labels: int, seed: int) -> Memory:
+def _memory(model: DryModel, work: _Workload, precision: str, n_labels: int, seed: int) -> Memory:
     on_gpu = default_device().type == "cuda"
     process = float(_GPU_CONTEXT_BYTES) if on_gpu else float(psutil.Process().memory_info().rss)
-    weights = found.weight_bytes(on_gpu=on_gpu)
+    weights = model.weight_bytes(on_gpu=on_gpu)
     training, lengths = work.training, work.train
-    loading = 0.0 if on_gpu else 4.0 * (found.total_parameters + found.output_parameters)
+    loading = 0.0 if on_gpu else 4.0 * (model.total_parameters + model.output_parameters)
     compiled = precision == "bfloat16" and not on_gpu
     held = Memory(process, weights, products=float(PRODUCTS_BYTES) if compiled else 0.0, loading=loading)
     if training is None:
         rows = _prediction_rows(work.validation)
         batch = DryBatch(rows, lengths.prefix, precision, heap=not on_gpu)
-        taken = footprint(found.config, found.apply, batch)
+        taken = footprint(model.config, model.apply, batch)
         return replace(held, activations=taken.forward_bytes, logits=4.0 * len(rows) * n_labels)
     rows = work.largest_batch(training, seed)
     batch = DryBatch(rows, lengths.prefix, precision, training.gradient_checkpointing, heap=not on_gpu)
-    step = footprint(found.config, found.apply, batch, whole=found.uneven)
-    return _training_memory(replace(held, logits=4.0 * len(rows) * n_labels), step, found, training)
+    step = footprint(model.config, model.apply, batch, whole=model.uneven)
+    return _training_memory(replace(held, logits=4.0 * len(rows) * n_labels), step, model, training)
 
 
-def _training_memory(held: Memory, step: Footprint, found: Adapted, training: TrainingConfig) -> Memory:
-    learning = float(found.trainable_parameters)
+def _training_memory(held: Memory, step: Footprint, model: DryModel, training: TrainingConfig) -> Memory:
+    learning = float(model.trainable_parameters)
     gradients = 4.0 * learning
     best = gradients * (2.0 if training.optimizer.average == "none" else 3.0)
     return replace(

@@ -10,11 +10,11 @@ import numpy as np
 
 from adjudge.core.task import Task
 from adjudge.core.types import IntArray, Split
-from adjudge.models.trunk.loading import Located, load_tokenizer, locate
+from adjudge.models.trunk.loading import Located, find_tokenizer, load_tokenizer, locate
 from adjudge.models.trunk.shapes import find_shape
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts import Style, build_prompt
-from adjudge.prompts.build import DEFAULT_INSTRUCTION
+from adjudge.prompts.messages import DEFAULT_INSTRUCTION
 
 # UTF-8 bytes of one token: English has about 4.3, and Chinese, three bytes a character, about the same.
 BYTES_PER_TOKEN = 4.0
@@ -81,7 +81,7 @@ def _own_lengths(split: Split, model: str, prompted: _Prompted) -> Lengths:
 def _tokenizer_here(name: str) -> ModelTokenizer | None:
     """The model's tokenizer if no hub has to be asked for it, or if there is no other way to know the model."""
     if find_shape(name) is None or (located := locate(name)).is_local:
-        return load_tokenizer(locate(name))
+        return find_tokenizer(name)
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(located.source, "tokenizer.json")

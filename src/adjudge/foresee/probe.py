@@ -11,7 +11,7 @@ import numpy as np
 from adjudge.core.protocols import Progress, replies_of
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Split
-from adjudge.experiment.execute import Inputs
+from adjudge.experiment.inputs import Inputs
 from adjudge.experiment.measure import PeakMemory
 from adjudge.foresee.estimate import Estimate, Memory
 from adjudge.methods import METHODS, Setting

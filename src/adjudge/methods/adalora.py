@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted, n_train_rows
 from adjudge.methods.method import Fitted, Method, Setting
-from adjudge.models.adapters.allocation import Budget, RankAllocation
+from adjudge.models.adapters.allocation import RankAllocation, RankBudget
 from adjudge.models.adapters.injected import add_adalora
 from adjudge.models.adapters.target_layers import Role, linear_layers
 from adjudge.models.trunk.loading import Pretrained
@@ -57,7 +57,7 @@ def fit(train: Split, validation: Split, config: AdaloraConfig, setting: Setting
                 dropout=config.dropout,
                 targets=targets,
             )
-        budget = Budget.of(start, config.rank, config.training.total_steps(*n_train_rows(train, setting)))
+        budget = RankBudget.of(start, config.rank, config.training.total_steps(*n_train_rows(train, setting)))
         allocations.append(RankAllocation(pretrained.trunk, budget, config.orthogonality))
         return Adapted("adalora", targets, companions=allocations)
 

@@ -12,20 +12,13 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
-from adjudge.methods.fit_network import (
-    HeadConfig,
-    Pupil,
-    assemble,
-    build_head,
-    choose_prompt,
-    further_classifier,
-    train_classifiers,
-)
+from adjudge.methods.fit_network import TrainingJob, train_classifiers
 from adjudge.methods.method import Fitted, MethodConfig, Setting
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.mixture import RouterBalance, routers
 from adjudge.models.adapters.quantization import Quantization
 from adjudge.models.adapters.soft import virtual_ids
+from adjudge.models.assembly import HeadConfig, assemble, build_head, choose_prompt, further_classifier
 from adjudge.models.classifiers.neural import Adaptation, Attention, NeuralClassifier
 from adjudge.models.engine.heads import Head
 from adjudge.models.engine.writer import EXTRA_TOKENS
@@ -116,15 +109,15 @@ def fit_adapted(
     network.companions = [*adapted.companions]
     if routers(network.engine.trunk) and any(p.requires_grad for p in network.engine.trunk.parameters()):
         network.companions.append(RouterBalance(network.engine.trunk))
-    pupils = [Pupil(classifier, train, validation, setting)]
+    jobs = [TrainingJob(classifier, train, validation, setting)]
     for other in setting.joint.tasks if setting.joint else ():
         own = replace(setting, task=other.task, labels=other.labels, joint=None)
         prompt, head = _prompt_and_head(pretrained, config, own, adapted)
         further = further_classifier(classifier, pretrained, head, prompt, own, config.attention)
-        pupils.append(Pupil(further, other.train, other.validation, own))
-    shares = [_describe(pupil.classifier, adapted) for pupil in pupils]
+        jobs.append(TrainingJob(further, other.train, other.validation, own))
+    shares = [_describe(job.classifier, adapted) for job in jobs]
     setting.log({"event": "note", "message": _sentence(shares[0])})
-    fitted = train_classifiers(pupils, config.training)
+    fitted = train_classifiers(jobs, config.training)
     for one, share in zip((fitted, *fitted.further), shares, strict=True):
         one.facts.update(share | dict(adapted.facts))
     return fitted

@@ -35,7 +35,7 @@ def fit(train: Split, validation: Split, config: BitfitConfig, setting: Setting)
 
     def adapt(pretrained: Pretrained) -> Adapted:
         trunk = pretrained.trunk
-        new = () if config.new_biases is None else linear_layers(trunk, config.new_biases)
+        new = () if config.new_biases is None else linear_layers(trunk, config.new_biases, option="new_biases")
         return Adapted("bitfit", [name.removesuffix(".bias") for name in train_biases(trunk, new)])
 
     return fit_adapted(train, validation, config, setting, adapt)

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from adjudge.core.errors import ConfigError
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
 from adjudge.methods.method import Fitted, Method, Setting
-from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.anatomy import layer_ends
 from adjudge.models.adapters.bottleneck import Nonlinearity, add_bottlenecks
 from adjudge.models.trunk.loading import Pretrained
 from adjudge.models.trunk.seeding import seeded_torch
@@ -31,9 +32,14 @@ def fit(train: Split, validation: Split, config: BottleneckConfig, setting: Sett
     """Train the bottlenecks and the head."""
 
     def adapt(pretrained: Pretrained) -> Adapted:
-        anatomy = study(pretrained.trunk)
-        before = anatomy.attention_outputs if config.placement == "houlsby" else ()
-        targets = [*before, *anatomy.mlp_outputs]
+        ends = layer_ends(pretrained.trunk)
+        before = ends.attention if config.placement == "houlsby" else ()
+        targets = [*before, *ends.mlp]
+        if not targets:
+            raise ConfigError(
+                f"bottleneck: no layer of {type(pretrained.trunk).__name__} ends in a projection to the width of its "
+                "states, so there is nothing to put a bottleneck behind; use lora or full"
+            )
         width = max(1, pretrained.hidden_size // config.reduction)
         with seeded_torch(setting.seed, "init"):
             add_bottlenecks(pretrained.trunk, targets, width=width, nonlinearity=config.nonlinearity)

@@ -7,13 +7,15 @@ import numpy.typing as npt
 
 from adjudge.core.types import Split
 from adjudge.methods.tfidf import out_of_fold
-from adjudge.train.batches import Rows
+from adjudge.train.batches import EncodedRows
 from adjudge.train.training_config import Curriculum
 
 _LEAST_PROBABILITY = 1e-12
 
 
-def difficulty(curriculum: Curriculum, train: Split, rows: Rows, n_labels: int) -> npt.NDArray[np.float64] | None:
+def difficulty(
+    curriculum: Curriculum, train: Split, rows: EncodedRows, n_labels: int
+) -> npt.NDArray[np.float64] | None:
     """The difficulty of every row, ``[N]``, or None without a curriculum.
 
     Args:

@@ -20,10 +20,10 @@ from safetensors.numpy import load_file, save_file
 from adjudge.core.atomic import atomic_path
 from adjudge.core.hashing import hash_json, hash_rows
 from adjudge.core.types import Split
-from adjudge.methods.fit_network import assemble, choose_prompt, default_pooling, describe
-from adjudge.methods.logistic import ClassWeight, Rows, choose_c, fit_logistic
+from adjudge.methods.logistic import ClassWeight, FeatureRows, choose_c, fit_logistic
 from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
+from adjudge.models.assembly import assemble, choose_prompt, default_pooling, describe
 from adjudge.models.classifiers.linear import Linear
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.engine.heads import Pooling, ScoreHead, pool
@@ -62,7 +62,7 @@ def fit(train: Split, validation: Split, config: EmbeddingConfig, setting: Setti
     seconds = time.perf_counter() - began
     mean, deviation = states[0].mean(axis=0), states[0].std(axis=0) + 1e-6
     train_rows, validation_rows = (
-        Rows((state - mean) / deviation, targets_of(split, setting.labels, setting.task.problem))
+        FeatureRows((state - mean) / deviation, targets_of(split, setting.labels, setting.task.problem))
         for state, split in zip(states, (train, validation), strict=True)
     )
     c, scores = config.c, {}
@@ -123,7 +123,8 @@ def pooled_states(classifier: NeuralClassifier, pooling: Pooling, texts: Sequenc
     """Pooled states ``[N, H]`` of texts, float32, in their order."""
     network = classifier.network
     encoded = classifier.prompt.encode(texts, classifier.tokenizer)
-    width = network.engine.hidden_size
+    assert isinstance(network.head, ScoreHead)  # noqa: S101 - as `fit` makes it
+    width = network.head.linear.in_features
     return network.read(encoded, lambda states: pool(states, pooling), width, setting.progress, "states")
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from adjudge.core.types import Split
 from adjudge.methods.adapted import Adapted, AdaptedConfig, AdapterTraining, fit_adapted
 from adjudge.methods.method import Fitted, Method, Setting
-from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.anatomy import attention_layers, layer_ends
 from adjudge.models.adapters.injected import add_ia3
 from adjudge.models.adapters.target_layers import linear_layers
 from adjudge.models.trunk.loading import Pretrained
@@ -38,10 +38,9 @@ def fit(train: Split, validation: Split, config: Ia3Config, setting: Setting) ->
     def adapt(pretrained: Pretrained) -> Adapted:
         trunk = pretrained.trunk
         linear_layers(trunk, config.targets)  # refuses what cannot be scaled, a mixture's experts
-        anatomy = study(trunk)
-        sources = list(dict.fromkeys(name for layer in anatomy.attention for name in layer.sources))
-        keys_values = [] if config.targets == "mlp" else sources
-        mlp = [] if config.targets == "attention" else list(anatomy.mlp_outputs)
+        attention = () if config.targets == "mlp" else attention_layers(trunk)
+        keys_values = list(dict.fromkeys(name for layer in attention for name in layer.sources))
+        mlp = [] if config.targets == "attention" else list(layer_ends(trunk).mlp)
         add_ia3(trunk, keys_values=keys_values, mlp=mlp)
         return Adapted("ia3", [*keys_values, *mlp])
 

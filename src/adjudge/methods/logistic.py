@@ -26,7 +26,7 @@ _MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureRows:
     """Features ``[N, F]`` (a NumPy array or a SciPy CSR matrix) and their `Targets`."""
 
     features: Any
@@ -42,7 +42,9 @@ class Chosen:
     macro_f1: dict[float, float]
 
 
-def fit_logistic(rows: Rows, n_labels: int, c: float, class_weight: ClassWeight = None, tol: float = 3e-4) -> Linear:
+def fit_logistic(
+    rows: FeatureRows, n_labels: int, c: float, class_weight: ClassWeight = None, tol: float = 3e-4
+) -> Linear:
     """Fit multinomial logistic regression with an L2 penalty of 1 / (2 C) on the weights (scikit-learn, L-BFGS).
 
     Of a multi-label task one regression for each label against the rest (`fit_one_vs_rest`).
@@ -78,7 +80,7 @@ def fit_logistic(rows: Rows, n_labels: int, c: float, class_weight: ClassWeight 
     return Linear(weights, bias)
 
 
-def fit_one_vs_rest(rows: Rows, c: float, class_weight: ClassWeight = None, tol: float = 3e-4) -> Linear:
+def fit_one_vs_rest(rows: FeatureRows, c: float, class_weight: ClassWeight = None, tol: float = 3e-4) -> Linear:
     """Fit binary logistic regression for each label of a multi-label task; sigmoids of the scores are probabilities.
 
     A label that no row has, or every row, gets zero weights and the score ``±ln(N + 1)``.
@@ -121,7 +123,7 @@ def validation_macro_f1(logits: npt.NDArray[np.float32], targets: Targets) -> fl
 
 
 def choose_c(
-    train: Rows, validation: Rows, grid: tuple[float, ...], class_weight: ClassWeight, setting: Setting
+    train: FeatureRows, validation: FeatureRows, grid: tuple[float, ...], class_weight: ClassWeight, setting: Setting
 ) -> Chosen:
     """Fit to train for each C of the grid and keep the one with the best validation macro-F1; of equals the smallest.
 

@@ -21,7 +21,9 @@ from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Split
 from adjudge.evaluate.metrics import accuracy, macro_f1
-from adjudge.methods.fit_network import (
+from adjudge.methods.method import Fitted, MethodConfig, Setting
+from adjudge.methods.targets import label_indices
+from adjudge.models.assembly import (
     Normalisation,
     ScoringSpace,
     answer_readout,
@@ -29,10 +31,8 @@ from adjudge.methods.fit_network import (
     choose_prompt,
     describe,
     label_head,
+    reply_writer,
 )
-from adjudge.methods.method import Fitted, MethodConfig, Setting
-from adjudge.methods.targets import label_indices
-from adjudge.methods.writing import reply_writer
 from adjudge.models.engine.writer import EXTRA_TOKENS
 from adjudge.models.trunk.loading import load_pretrained
 from adjudge.models.trunk.precision import Precision
@@ -146,12 +146,12 @@ def _scorings(
 ) -> dict[str, Any]:
     """How each scoring does on the validation rows that the offset was estimated on."""
     gold = label_indices(sample, setting.labels)
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for name, offset in offsets.items():
         predicted = (logits + offset).argmax(axis=1).astype(np.int64)
-        found[name] = {
+        scores[name] = {
             "validation_accuracy": accuracy(gold, predicted),
             "validation_macro_f1": macro_f1(gold, predicted, len(setting.labels)),
             "rows": len(gold),
         }
-    return found
+    return scores

@@ -29,7 +29,7 @@ def label_sets(split: Split, labels: tuple[str, ...], problem: Problem) -> npt.N
 
 
 def targets_of(split: Split, labels: tuple[str, ...], problem: Problem) -> Targets:
-    """What a split's rows teach: `label_indices`, or of a multi-label task `label_sets`."""
+    """What is learnt from a split's rows: `label_indices`, or of a multi-label task `label_sets`."""
     return label_sets(split, labels, problem) if problem.multi else label_indices(split, labels)
 
 

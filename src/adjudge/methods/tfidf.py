@@ -13,13 +13,26 @@ from scipy import sparse
 from adjudge.core.errors import DataError
 from adjudge.core.seeds import stream_generator
 from adjudge.core.types import IntArray, Split
-from adjudge.methods.logistic import Chosen, ClassWeight, Rows, choose_c, fit_logistic
+from adjudge.methods.bayes import fit_naive_bayes
+from adjudge.methods.logistic import Chosen, ClassWeight, FeatureRows, choose_c, fit_logistic
 from adjudge.methods.method import Fitted, Method, MethodConfig, Setting
 from adjudge.methods.targets import targets_of
 from adjudge.models.classifiers.linear import probabilities
-from adjudge.models.classifiers.tfidf import Analyzer, Family, Reading, TfidfClassifier, inverse_frequency, weighted
+from adjudge.models.classifiers.tfidf import (
+    Analyzer,
+    NgramFeatures,
+    NgramOptions,
+    TfidfClassifier,
+    inverse_frequency,
+    weighted,
+)
 
 GRID = (0.3, 1.0, 3.0, 10.0)
+FOLDS = 5
+MOST_WORK = 8_000_000
+"""N-grams of all texts × labels up to which labels are judged by logistic regression."""
+MOST_PARAMETERS = 20_000_000
+"""Labels × features of a fold above that."""
 UNSPACED_BELOW = 0.09
 """Share of white space below which writing counts as unspaced. English has 0.19, Thai 0.06, Chinese 0."""
 
@@ -70,15 +83,15 @@ def fit(train: Split, validation: Split, config: TfidfConfig, setting: Setting) 
     texts = [text[: config.max_chars] for text in train.texts]
     spaces = whitespace_share(texts)
     fitted = [
-        found
+        ngrams
         for reading in readings(config, unspaced=spaces < UNSPACED_BELOW)
-        if (found := Family.fit(reading, texts, config.min_df, config.max_features)) is not None
+        if (ngrams := NgramFeatures.fit(reading, texts, config.min_df, config.max_features)) is not None
     ]
     if not fitted:
         raise DataError(f"{train.source or train.name}: no text holds a word or character to learn from")
     families = [family for family, _ in fitted]
     features = sparse.hstack([columns for _, columns in fitted], format="csr")
-    rows = Rows(features, targets_of(train, setting.labels, setting.task.problem))
+    rows = FeatureRows(features, targets_of(train, setting.labels, setting.task.problem))
     chosen = _fit_linear(rows, families, validation, config, setting)
     classifier = TfidfClassifier(setting.labels, families, chosen.linear, config.max_chars, decision=setting.decision)
     return Fitted(
@@ -99,26 +112,26 @@ def fit(train: Split, validation: Split, config: TfidfConfig, setting: Setting) 
 
 
 def _fit_linear(
-    rows: Rows, families: Sequence[Family], validation: Split, config: TfidfConfig, setting: Setting
+    rows: FeatureRows, families: Sequence[NgramFeatures], validation: Split, config: TfidfConfig, setting: Setting
 ) -> Chosen:
     if config.c is not None:
         return Chosen(fit_logistic(rows, len(setting.labels), config.c, config.class_weight), config.c, {})
     texts = [text[: config.max_chars] for text in validation.texts]
     targets = targets_of(validation, setting.labels, setting.task.problem)
     features = sparse.hstack([family.features(texts) for family in families], format="csr") if texts else None
-    return choose_c(rows, Rows(features, targets), GRID, config.class_weight, setting)
+    return choose_c(rows, FeatureRows(features, targets), GRID, config.class_weight, setting)
 
 
-def readings(config: TfidfConfig, *, unspaced: bool) -> list[Reading]:
+def readings(config: TfidfConfig, *, unspaced: bool) -> list[NgramOptions]:
     """The kinds of n-grams that a config asks for; in unspaced writing, characters are read across words."""
-    found: list[tuple[Analyzer, tuple[int, int]]] = []
+    wanted: list[tuple[Analyzer, tuple[int, int]]] = []
     if config.word_ngrams is not None:
-        found.append(("word", config.word_ngrams))
+        wanted.append(("word", config.word_ngrams))
     if config.char_ngrams is not None:
-        found.append(("char", config.unspaced_ngrams) if unspaced else ("char_wb", config.char_ngrams))
+        wanted.append(("char", config.unspaced_ngrams) if unspaced else ("char_wb", config.char_ngrams))
     return [
-        Reading(analyzer, shortest, longest, config.lowercase, config.sublinear_tf)
-        for analyzer, (shortest, longest) in found
+        NgramOptions(analyzer, shortest, longest, config.lowercase, config.sublinear_tf)
+        for analyzer, (shortest, longest) in wanted
     ]
 
 
@@ -131,9 +144,10 @@ def whitespace_share(texts: Sequence[str]) -> float:
 def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_classes: int) -> npt.NDArray[np.float32]:
     """Each text's probabilities by a model that was not fitted to it: five stratified folds, fast settings.
 
-    Word 1-2-grams (character 1-3-grams in unspaced writing) and C = 10, so a million rows stay possible; for ranking
-    suspected wrong labels, not for reporting accuracy. The n-grams are counted once; which of them are features, and
-    their weights, is fitted inside each fold.
+    Word 1-2-grams (character 1-3-grams in unspaced writing); for ranking suspected wrong labels, not for reporting
+    accuracy. The n-grams are counted once; which of them are features, and their weights, is fitted inside each fold.
+    The model is logistic regression with C = 10, whose time grows with n-grams × labels; above `MOST_WORK` of them it
+    is naive Bayes, which reads the rows once, with fewer features the more labels there are.
 
     Args:
         texts: ``[N]``.
@@ -146,30 +160,33 @@ def out_of_fold(texts: Sequence[str], label_indices: npt.NDArray[np.int64], n_cl
     config = TfidfConfig(word_ngrams=(1, 2), char_ngrams=None, c=10.0)
     cut = [text[: config.max_chars] for text in texts]
     if whitespace_share(cut) < UNSPACED_BELOW:
-        reading = Reading("char", *config.unspaced_ngrams)
+        reading = NgramOptions("char", *config.unspaced_ngrams)
     else:
-        reading = Reading("word", 1, 2)
-    fold = stratified_folds(label_indices, 5)
+        reading = NgramOptions("word", 1, 2)
+    fold = stratified_folds(label_indices, FOLDS)
     probs = np.full((len(cut), n_classes), 1 / n_classes, dtype=np.float32)
     try:
         counts = reading.counter().fit_transform(cut)
     except ValueError:  # no n-gram in any text, so every label stays as likely
         return probs
+    much = counts.nnz * n_classes > MOST_WORK
+    kept = MOST_PARAMETERS // n_classes if much else config.max_features
     for held_out in np.unique(fold):
         inside, outside = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        columns = frequent(counts[inside], config.min_df, config.max_features)
+        columns = frequent(counts[inside], config.min_df, kept)
         if not len(columns):
             continue
         known, asked = counts[inside][:, columns], counts[outside][:, columns]
         idf = inverse_frequency(known)
         features, unseen = (weighted(part, idf, sublinear=reading.sublinear) for part in (known, asked))
-        linear = fit_logistic(Rows(features, label_indices[inside]), n_classes, 10.0, tol=1e-3)
+        rows = FeatureRows(features, label_indices[inside])
+        linear = fit_naive_bayes(rows, n_classes) if much else fit_logistic(rows, n_classes, 10.0, tol=1e-3)
         probs[outside] = probabilities(linear.logits(unseen))
     return probs
 
 
 def frequent(counts: sparse.csr_matrix, min_df: int, max_features: int | None) -> IntArray:
-    """The columns of counts ``[N, F]`` that `Family.fit` would keep of these rows, in order."""
+    """The columns of counts ``[N, F]`` that `NgramFeatures.fit` would keep of these rows, in order."""
     df = np.bincount(counts.indices, minlength=counts.shape[1])
     columns = np.flatnonzero(df >= min_df)
     columns = columns if len(columns) else np.flatnonzero(df)

@@ -10,6 +10,7 @@ import torch
 from adjudge.core.seeds import stream_generator
 from adjudge.methods.method import Setting
 from adjudge.models.trunk.loading import Pretrained
+from adjudge.models.trunk.trial import refuse_without_embeddings
 
 Start = Literal["labels", "vocabulary"]
 
@@ -28,7 +29,12 @@ def start_ids(pretrained: Pretrained, length: int, start: Start, setting: Settin
 
 
 def start_embeddings(pretrained: Pretrained, ids: tuple[int, ...]) -> torch.Tensor:
-    """The model's embeddings of these tokens ``[P, H]``."""
+    """The model's embeddings of these tokens ``[P, H]``.
+
+    Raises:
+        ConfigError: the model does not take learned ones in their place.
+    """
+    refuse_without_embeddings(pretrained.trunk)
     trunk: Any = pretrained.trunk
     with torch.no_grad():
         found: torch.Tensor = trunk.get_input_embeddings()(torch.tensor(ids))

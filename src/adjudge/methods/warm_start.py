@@ -72,11 +72,13 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         ("the head is", _head(new), _head(saved)),
         *((f"the adapter's {name} is", mine.get(name) or None, theirs.get(name) or None) for name in _FUNCTION),
     ]
-    found = [f"{what} {ours!r} in the recipe, {other!r} in the run" for what, ours, other in compared if ours != other]
+    differences = [
+        f"{what} {ours!r} in the recipe, {other!r} in the run" for what, ours, other in compared if ours != other
+    ]
     if new.prompt.describe()["hash"] != saved.prompt.describe()["hash"]:
-        found.append("the recipe's prompt is another one; use the task and the `prompt_style` that the run had")
-    if found:
-        return found
+        differences.append("the recipe's prompt is another one; use the task and the `prompt_style` that the run had")
+    if differences:
+        return differences
     # What writes is the trunk's or the model's own, and has its form.
     parts = ("trunk",) if isinstance(new.network.head, WritingHead) else ("trunk", "head")
     for part, ours, other in zip(parts, new.network.modules, saved.network.modules, strict=False):
@@ -84,11 +86,11 @@ def _differences(new: NeuralClassifier, saved: NeuralClassifier) -> list[str]:
         different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
         if different:
             name = different[0]
-            found.append(
+            differences.append(
                 f"{len(different)} weights of the {part} differ, first {name}: {shapes[0].get(name)} in the recipe, "
                 f"{shapes[1].get(name)} in the run; use the method's options that the run had"
             )
-    return found
+    return differences
 
 
 def _is_saved_in_another_form(trunk: nn.Module) -> bool:

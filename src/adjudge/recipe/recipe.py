@@ -29,7 +29,7 @@ class Budget(StrictModel):
     max_train_rows: int | None = Field(None, ge=2, description="train rows, drawn stratified by split_seed")
 
 
-class Constant(StrictModel):
+class PublishedFigure(StrictModel):
     """A published figure, shown beside the runs. It is a constant: its own sampling error is not known."""
 
     name: str = Field(min_length=1, description="what reached it")
@@ -52,7 +52,7 @@ class Recipe(StrictModel):
     accept: list[str] = Field(default_factory=list, description="codes of data errors accepted knowingly")
     store_texts: bool = Field(True, description="keep the texts of validation and test in the run folders")
     checkpoint_seconds: float = Field(300.0, gt=0, description="time between checkpoints, for `run --resume`")
-    constants: list[Constant] = Field(default_factory=list, description="published figures, for `compare`")
+    constants: list[PublishedFigure] = Field(default_factory=list, description="published figures, for `compare`")
 
     @field_validator("seeds")
     @classmethod

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adjudge.core.hashing import hash_file, hash_json
+from adjudge.core.secrets import masked, source_name
 from adjudge.core.task import Data
 from adjudge.data.readers import local_files
 
@@ -18,30 +19,23 @@ def data_config(data: Data, base: Path | None) -> tuple[dict[str, Any], dict[str
         base: folder that relative paths start from.
     """
     config = {**named_data(data), "files": _file_hashes(data, base)}
-    return config, {key: value for key, value in config.items() if key != "accept"}
+    shaping = {key: value for key, value in config.items() if key != "accept"}
+    for role, source in data.sources.items():
+        if source.query is not None:  # what is masked in a run shapes it all the same
+            shaping[role] = {**shaping[role], "query": source.query}
+    return config, shaping
 
 
 def named_data(data: Data) -> dict[str, Any]:
-    """The data as JSON, its sources by name."""
+    """The data as a run may tell of it: sources by name without folders, no password in a URL or a query."""
     config: dict[str, Any] = data.model_dump(mode="json")
     for role in data.sources:
         for key in ("path", "label_file"):
             if key in config[role]:
                 config[role][key] = source_name(config[role][key])
+        if config[role].get("query"):
+            config[role]["query"] = masked(config[role]["query"])
     return config
-
-
-def source_name(path: str) -> str:
-    """A data source as a run may name it: base name of a file, hub id, embedded name, last part of a database URL.
-
-    Absolute paths say who worked where, and database URLs hold passwords; neither belongs into a run.
-    """
-    scheme, separator, rest = path.partition("://")
-    if not separator:
-        return Path(path).name
-    if scheme in ("hf", "embedded"):
-        return path
-    return f"{scheme}://{rest.split('?')[0].rstrip('/').rsplit('/', 1)[-1].rsplit('@', 1)[-1]}"
 
 
 def _file_hashes(data: Data, base: Path | None) -> dict[str, str]:

@@ -18,10 +18,11 @@ from adjudge.core.task import Name, Source
 from adjudge.core.types import Split
 from adjudge.data.checks.corpus import build_corpus
 from adjudge.data.files.headers import LABEL_NAMES, TEXT_NAMES
+from adjudge.data.label_columns import listed_labels, marked_columns, read_label_columns
 from adjudge.data.rows import cells
 from adjudge.recipe.class_names import named_classes, names_files
 from adjudge.recipe.minutes import estimate_minutes, guess_tokens, matrix_speed
-from adjudge.recipe.recognise import Recognised, recognise, separator_of_labels
+from adjudge.recipe.recognise import Recognised, recognise
 from adjudge.recipe.starting_files import Start, recipe_text, task_text
 
 MAX_LABELS = 60
@@ -77,7 +78,7 @@ def write_starter(
     folder: Path = Path(),
     name: str | None = None,
     text: str | Sequence[str] = (),
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     names: Path | None = None,
 ) -> Starter:
     """Write ``tasks/<name>.yaml`` and ``recipes/<name>.yaml`` for a data file.
@@ -92,7 +93,7 @@ def write_starter(
         folder: where ``tasks/`` and ``recipes/`` go.
         name: of the task and the recipe; default: the file's name.
         text: text column, or several; default: found.
-        label: label column; default: found.
+        label: label column, or a column of 0 and 1 for each label; default: found.
         names: file with the names of the classes, where the data write numbers.
 
     Raises:
@@ -103,40 +104,40 @@ def write_starter(
     path = Path(given.path)
     seen = recognise(given)
     frame, file = seen.frame, path.name
-    name = _usable(name) if name is not None else _file_name(path)
+    name = usable_name(name, path)
     task, recipe = _places(folder, name)
     columns = _look(frame)
     texts = (text,) if isinstance(text, str) else tuple(text) or (_guess_text(columns, file, label),)
-    others: list[str] = []
+    others: list[str | tuple[str, ...]] = []
     if label is None:
-        label, *others = _guess_labels(columns, file, texts[0])
-    if label in texts:
-        raise UsageError(f"{file}: column {label!r} cannot be both the text and the label")
+        label, *others = _guess_labels(columns, file, texts[0], frame)
+    both = sorted(set(texts) & set([label] if isinstance(label, str) else label))
+    if both:
+        raise UsageError(f"{file}: column {both[0]!r} cannot be both the text and the label")
     row_id = next((c.name for c in columns if _ID_NAME.search(c.name) and _is_unique(frame, c.name)), None)
     joined = _joined([cells(frame, column, file) for column in texts])
-    values = [cell if cell and not cell.isspace() else None for cell in cells(frame, label, file)]
-    separator = separator_of_labels(values)
-    written = _sorted({part for value in values if value for part in _parts(value, separator)})
+    chosen = read_label_columns(frame, label, file)
+    written = _sorted(chosen.labels)
     if len(written) < 2:
-        raise DataError(f"{file}: column {label!r} holds {len(written)} label; a classifier needs two")
+        raise DataError(f"{file}: column {chosen.name!r} holds {len(written)} label; a classifier needs two")
     labels, notes = named_classes(written, names) if names else (dict(zip(written, written, strict=True)), [])
-    notes = [*seen.notes, *notes, *_label_notes(label, written, separator, [] if names else names_files(path))]
-    start = Start(name, texts, label, row_id, _sources(seen, task), labels, separator, _flaws(joined, values))
+    notes = [*seen.notes, *notes, *chosen.notes, *_names_notes(written, [] if names else names_files(path))]
+    start = Start(name, texts, chosen, row_id, _sources(seen, task), labels, _flaws(joined, chosen.cells))
     mean_tokens = sum(map(guess_tokens, joined)) / len(joined)
     minutes = estimate_minutes(len(joined), mean_tokens, matrix_speed())
     write_text(task, task_text(start))
-    write_text(recipe, recipe_text(start, len(joined), mean_tokens, minutes))
-    notes += [*_flaw_notes(start.flaws), *_other_notes(others), *_text_notes(columns, texts, label)]
+    write_text(recipe, recipe_text(name, len(joined), mean_tokens, minutes, several=start.several))
+    notes += [*_flaw_notes(start.flaws), *_other_notes(others), *_text_notes(columns, texts, chosen.name)]
     shown = tuple(labels.values())
     return Starter(
         task,
         recipe,
         texts if len(texts) > 1 else texts[0],
-        label,
+        chosen.name,
         row_id,
         len(joined),
         shown,
-        separator is not None,
+        start.several,
         minutes,
         tuple(notes),
     )
@@ -185,16 +186,14 @@ def _sorted(labels: Iterable[str]) -> list[str]:
     return sorted(known, key=int) if all(label.isdecimal() for label in known) else known
 
 
-def _parts(value: str, separator: str | None) -> list[str]:
-    return [value] if separator is None else [part.strip() for part in value.split(separator) if part.strip()]
-
-
-def _usable(name: str) -> str:
-    """The name, if tasks and folders may be called so.
+def usable_name(name: str | None, data_file: Path) -> str:
+    """The name, if tasks and folders may be called so, or one made from the file's.
 
     Raises:
         UsageError: it cannot be used.
     """
+    if name is None:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", data_file.name.split(".")[0]).strip("-_")[:60] or "task"
     try:
         return str(TypeAdapter(Name).validate_python(name))
     except ValidationError as error:
@@ -220,20 +219,14 @@ def _flaw_notes(flaws: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _other_notes(others: Sequence[str]) -> list[str]:
+def _other_notes(others: Sequence[str | tuple[str, ...]]) -> list[str]:
     return [f"could be the label too: {', '.join(map(repr, others))}; choose with --label"] if others else []
 
 
-def _label_notes(label: str, labels: Sequence[str], separator: str | None, beside: Sequence[Path]) -> list[str]:
-    notes = []
-    if separator is not None:
-        notes.append(
-            f"cells of {label!r} hold several labels between {separator!r}, so the task is multi_label; if such "
-            "a cell is one label, take `problem` out and list the labels"
-        )
-    if beside and all(value.isdigit() for value in labels):
-        notes.append(f"the labels are numbers; {beside[0].name} may hold their names: --names {beside[0]}")
-    return notes
+def _names_notes(labels: Sequence[str], beside: Sequence[Path]) -> list[str]:
+    if not beside or not all(value.isdigit() for value in labels):
+        return []
+    return [f"the labels are numbers; {beside[0].name} may hold their names: --names {beside[0]}"]
 
 
 def _text_notes(columns: Sequence[_Column], texts: Sequence[str], label: str) -> list[str]:
@@ -251,27 +244,22 @@ def _text_notes(columns: Sequence[_Column], texts: Sequence[str], label: str) ->
     ]
 
 
-def _file_name(data_file: Path) -> str:
-    stem = data_file.name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "task"
-
-
 def _look(frame: pl.DataFrame) -> list[_Column]:
     found = []
     head = frame.head(LOOK_ROWS)
     for column in frame.columns:
-        try:
-            filled = [cell for cell in cells(head, column) if cell]
-        except DataError:
-            continue  # lists and objects are neither text nor label
+        listed = listed_labels(head, column)
+        filled = [cell for cell in cells(head, column) if cell] if listed is None else listed
         mean = sum(map(len, filled)) / len(filled) if filled else 0.0
-        found.append(_Column(column, len(set(filled)), len(filled), mean, frame.schema[column] == pl.String))
+        is_text = listed is None and frame.schema[column] == pl.String
+        found.append(_Column(column, len(set(filled)), len(filled), mean, is_text))
     return found
 
 
-def _guess_text(columns: Sequence[_Column], name: str, label: str | None) -> str:
+def _guess_text(columns: Sequence[_Column], name: str, label: str | Sequence[str] | None) -> str:
     """The column of the longest strings; among long ones, one whose name says text comes first."""
-    candidates = [c for c in columns if c.is_text and c.name != label and not _ID_NAME.search(c.name)]
+    labels = [label] if isinstance(label, str) else label or ()
+    candidates = [c for c in columns if c.is_text and c.name not in labels and not _ID_NAME.search(c.name)]
     long = [c for c in candidates if c.mean_chars >= MIN_TEXT_CHARS and 2 * c.distinct > c.filled]
     if not long:
         # Texts of very short answers are still texts where the name says so.
@@ -283,8 +271,10 @@ def _guess_text(columns: Sequence[_Column], name: str, label: str | None) -> str
     return max(long, key=lambda c: (_named(c.name, TEXT_NAMES) and 3 * c.mean_chars >= longest, c.mean_chars)).name
 
 
-def _guess_labels(columns: Sequence[_Column], name: str, text: str) -> list[str]:
-    """Columns of few, short, repeated values, the likeliest first.
+def _guess_labels(
+    columns: Sequence[_Column], name: str, text: str, frame: pl.DataFrame
+) -> list[str | tuple[str, ...]]:
+    """Columns of few, short, repeated values, the likeliest first; or columns of 0 and 1 together.
 
     One whose name says label comes first, then the fewest values. Many or long values need such a name.
     """
@@ -297,6 +287,8 @@ def _guess_labels(columns: Sequence[_Column], name: str, text: str) -> list[str]
             f"{name}: no column looks like a label (2 to {MAX_LABELS} short values, each used again); "
             f"columns besides the text: {shown}; say which one it is (label)"
         )
+    if not named and (marked := marked_columns(frame, [c.name for c in candidates])):
+        return [marked]
     if not named and len(candidates) > 1:
         shown = ", ".join(f"{c.name} ({c.distinct} values)" for c in candidates)
         raise DataError(f"{name}: several columns could be the label: {shown}; say which one it is (label)")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from adjudge.core.config import parse_scalar, to_flow
+from adjudge.core.config import parse_scalar
+from adjudge.data.label_columns import LabelColumns
 from adjudge.recipe.minutes import WORK, shown_minutes
 
 MAX_KEY_CHARS = 100
@@ -33,45 +35,64 @@ class Start:
     Attributes:
         name: of the task and the recipe.
         text: the text columns.
-        label: the label column.
+        columns: the label column, or columns, and how many labels a row has.
         id: the row id column, or None.
         sources: role -> the options of its source, the path first, relative to the task.
         labels: what the data write -> the name of the label, the same where they do not differ.
-        separator: between the labels of a cell, where a text has several; else None.
         flaws: code of a data error -> rows that have it.
     """
 
     name: str
     text: tuple[str, ...]
-    label: str
+    columns: LabelColumns
     id: str | None
     sources: Mapping[str, Mapping[str, Any]]
     labels: Mapping[str, str]
-    separator: str | None
     flaws: Mapping[str, int]
+
+    @property
+    def several(self) -> bool:
+        """Whether a text may have several labels."""
+        return not self.columns.problem.single
+
+
+def _flow(value: Any) -> str:
+    """A value on one line of YAML: a text, a list of texts, or the options of a source."""
+    if isinstance(value, str):
+        return _yaml(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_quoted(_flow(item)) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_flow(key)}: {_quoted(_flow(item))}' for key, item in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(scalar: str) -> str:
+    """A scalar that may stand in a flow sequence or mapping, whose brackets and commas a plain one must not hold."""
+    plain = scalar[:1] not in "'\"[{" and any(char in scalar for char in ",[]{}#:")
+    return json.dumps(scalar, ensure_ascii=False) if plain else scalar
 
 
 def _source_line(role: str, options: Mapping[str, Any]) -> str:
-    return f"{role}: {_yaml(options['path']) if len(options) == 1 else to_flow(dict(options))}"
+    value = options["path"] if len(options) == 1 else options
+    return f"{role}: {_flow(value)}"
 
 
 def _labels_lines(labels: Mapping[str, str]) -> str:
     lines = []
     for cell, label in labels.items():
-        key, about = _yaml(cell), "{}" if cell == label else to_flow({"name": label})
+        key, about = _yaml(cell), "{}" if cell == label else _flow({"name": label})
         lines.append(f"  {key}: {about}" if len(key) <= MAX_KEY_CHARS else f"  ? {key}\n  : {about}")
     return "\n".join(lines)
 
 
 def task_text(start: Start) -> str:
     """The task file."""
-    text_line = f"text: {_yaml(start.text[0]) if len(start.text) == 1 else to_flow(list(start.text))}"
+    text_line = f"text: {_flow(start.text[0] if len(start.text) == 1 else start.text)}"
     id_line = "# id: column" if start.id is None else f"id: {_yaml(start.id)}"
     accept_line = f"accept: [{', '.join(start.flaws)}]"
     shown = ", ".join(f"{code} {rows:,}" for code, rows in start.flaws.items())
     rows_shown = f" (rows found: {shown})" if start.flaws else ""
-    problem = to_flow({"kind": "multi_label", "separator": start.separator})
-    problem_line = f"problem: {problem}   # a text may have several labels\n" if start.separator else ""
     train, *others = (_source_line(role, options) for role, options in start.sources.items())
     given = "".join(f"  {line}\n" for line in others) or (
         "  # validation: …         # own files, if there are any; otherwise rows are split off, once, and kept\n"
@@ -83,8 +104,8 @@ name: {_yaml(start.name)}
 version: 1                # raise it when the meaning of a label changes
 
 {text_line:<25} # or a list of columns: [title, body]
-label: {_yaml(start.label)}
-{problem_line}{id_line:<25} # a column of unique row ids; default: a hash of the content
+{start.columns.to_yaml()}
+{id_line:<25} # a column of unique row ids; default: a hash of the content
 metadata: []              # columns kept for slices in the report: [shop, year]
 
 # The closed set: a classifier answers with one of these or abstains. Methods that prompt a model read better with a
@@ -102,16 +123,17 @@ data:
 """
 
 
-def recipe_text(start: Start, rows: int, mean_tokens: float, minutes: Mapping[str, float]) -> str:
+def recipe_text(
+    name: str, rows: int, mean_tokens: float, minutes: Mapping[str, float], *, several: bool = False
+) -> str:
     """The recipe file: the six methods; of several labels for a text those that can give them."""
-    name = start.name
     methods = []
     for work in WORK:
-        if start.separator and work.method == "zero_shot":
+        if several and work.method == "zero_shot":
             continue
         methods.append(f"  - kind: {work.method:<18}# {shown_minutes(minutes[work.method])}")
         methods += [f"    model: {work.model}"] if work.model else []
-        methods += ["    head: score"] if start.separator and work.method == "lora" else []
+        methods += ["    head: score"] if several and work.method == "lora" else []
     listed = "\n".join(methods)
     return f"""\
 # The recipe: task + methods × models × seeds. Run it:      adjudge run recipes/{name}.yaml
@@ -127,7 +149,7 @@ task: ../tasks/{name}.yaml
 methods:
 {listed}
 
-seeds: [0]                # [0, 1, 2] runs every method three times and shows the spread
+seeds: [0]                # one speaks of a run; [0, 1, 2] speak of a method and show the spread
 budget: {{}}                # max_train_seconds: 600, max_train_rows: 5000
 store_texts: true         # false leaves the texts out of the run folders
 """

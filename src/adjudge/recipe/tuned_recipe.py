@@ -34,11 +34,11 @@ def write_tuned(recipe: LoadedRecipe, studies: Sequence[StudyRecord], path: Path
 def _entry(entry: MethodPlan, study: StudyRecord | None, seeds: Sequence[int]) -> dict[str, Any]:
     """An entry with what its author wrote and what the search chose; the search itself is done."""
     written = entry.options.model_dump(mode="json", exclude_unset=True)
-    found: dict[str, Any] = {"kind": entry.options.kind, **written}
+    raw: dict[str, Any] = {"kind": entry.options.kind, **written}
     if list(entry.seeds) != list(seeds):
-        found["seeds"] = list(entry.seeds)
+        raw["seeds"] = list(entry.seeds)
     if entry.name != entry.options.kind:
-        found["name"] = entry.name
+        raw["name"] = entry.name
     trial = study.best_trial if study else None
-    set_values(found, dict(trial.options) if trial else {})
-    return found
+    set_values(raw, dict(trial.options) if trial else {})
+    return raw

@@ -14,8 +14,8 @@ from adjudge.train.distillation import SoftTargets
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Encoded rows and what each one teaches.
+class EncodedRows:
+    """Encoded rows and what is learnt from each.
 
     Attributes:
         encoded: ``[N]``.
@@ -53,7 +53,7 @@ def batches(
         batch_size: rows of each step; an epoch's last one may have fewer.
         steps: of the whole training.
         seed: the run's.
-        difficulty: see `Rows`.
+        difficulty: see `EncodedRows`.
         first: steps done before; the batches are those of a training that was not interrupted.
     """
     generator = stream_generator(seed, "order")

@@ -23,10 +23,10 @@ from adjudge.models.engine.network import Network
 from adjudge.models.trunk.lookup import clear_gradients
 from adjudge.models.trunk.seeding import seeded_torch
 from adjudge.train.averaging import WeightAverage, set_weights
-from adjudge.train.batches import Rows, parts
+from adjudge.train.batches import EncodedRows, parts
 from adjudge.train.checkpoints import Checkpoints
 from adjudge.train.losses import Loss, RowLoss, Score, class_weights
-from adjudge.train.multitask import Lesson, mixed_batches
+from adjudge.train.multitask import TrainingTask, mixed_batches
 from adjudge.train.optimizers import build_optimizer, gradient_scaler, trained_parameters
 from adjudge.train.recompute import recomputed
 from adjudge.train.schedule import schedule_factor
@@ -66,19 +66,19 @@ class Trainer:
     max_seconds: float | None = None
     checkpoints: Checkpoints | None = None
 
-    def fit(self, train: Rows, validation: Rows, n_labels: int) -> tuple[Trained, Selection]:
-        """Train on one task; see `teach`."""
-        return self.teach([Lesson(self.network, train, validation, n_labels)])
+    def fit(self, train: EncodedRows, validation: EncodedRows, n_labels: int) -> tuple[Trained, Selection]:
+        """Train on one task; see `fit_tasks`."""
+        return self.fit_tasks([TrainingTask(self.network, train, validation, n_labels)])
 
-    def teach(self, lessons: Sequence[Lesson], temperature: float = 1.0) -> tuple[Trained, Selection]:
+    def fit_tasks(self, tasks: Sequence[TrainingTask], temperature: float = 1.0) -> tuple[Trained, Selection]:
         """Train, from the last checkpoint on where there is one.
 
         Args:
-            lessons: one task or several; their networks are those that `network` was joined of.
+            tasks: one task or several; their networks are those that `network` was joined of.
             temperature: how several tasks' steps are mixed; see `mixing_shares`.
 
         Returns:
-            What was done, and the selection: the weights that the network ends with, and of a single lesson their
+            What was done, and the selection: the weights that the network ends with, and of a single task their
             logits of the checked validation rows.
 
         Raises:
@@ -86,10 +86,10 @@ class Trainer:
             DataError: train or validation has no rows.
             WorkError: the loss or a gradient is not finite.
         """
-        for lesson in lessons:
-            for name, rows in (("train", lesson.train), ("validation", lesson.validation)):
+        for task in tasks:
+            for name, rows in (("train", task.train), ("validation", task.validation)):
                 if not len(rows):
-                    what = f"{lesson.name}: {name}" if len(lessons) > 1 else name
+                    what = f"{task.name}: {name}" if len(tasks) > 1 else name
                     raise DataError(
                         f"{what} has no rows; training needs some, and some to choose the best checkpoint on"
                     )
@@ -102,21 +102,21 @@ class Trainer:
             Trained(),
             WeightAverage(self.config.optimizer.average_decay) if self.config.optimizer.average == "ema" else None,
         )
-        checked = [replace(one, validation=checked_rows(one.validation, self.config, self.seed)) for one in lessons]
-        course = _Course(self, state, checked, temperature)
-        probe = lessons[0].train.encoded[:_PROBE_ROWS]
+        checked = [replace(one, validation=checked_rows(one.validation, self.config, self.seed)) for one in tasks]
+        steps = _TrainingSteps(self, state, checked, temperature)
+        probe = tasks[0].train.encoded[:_PROBE_ROWS]
         with (
-            recomputed(lessons[0].network, probe, enabled=self.config.gradient_checkpointing),
+            recomputed(tasks[0].network, probe, enabled=self.config.gradient_checkpointing),
             seeded_torch(self.seed, "dropout"),
         ):
             self._resume(state)
-            course.run()
+            steps.run()
         set_weights(self.network, state.selection.weights)
         self.network.train(False)
         state.done.best_step, state.done.best_macro_f1 = state.selection.step, state.selection.macro_f1
         return state.done, state.selection
 
-    def loss(self, train: Rows, n_labels: int) -> Loss:
+    def loss(self, train: EncodedRows, n_labels: int) -> Loss:
         """The loss of one task's rows, weighted where the classes are to be balanced."""
         balanced = self.config.class_weight == "balanced"
         if train.targets.ndim == 2:
@@ -133,25 +133,27 @@ class Trainer:
         self.log({"event": "note", "message": f"training goes on after step {snapshot.step}"})
 
 
-class _Course:
+class _TrainingSteps:
     """The steps of one training.
 
     Args:
         trainer: what was asked for.
         state: what changes.
-        lessons: what is learnt; of validation, the rows that are looked at.
+        tasks: what is learnt; of validation, the rows that are checked.
         temperature: how several are mixed.
     """
 
-    def __init__(self, trainer: Trainer, state: TrainingState, lessons: Sequence[Lesson], temperature: float) -> None:
+    def __init__(
+        self, trainer: Trainer, state: TrainingState, tasks: Sequence[TrainingTask], temperature: float
+    ) -> None:
         self.trainer, self.config, self.network = trainer, trainer.config, trainer.network
         self.state, self.done, self.selection = state, state.done, state.selection
-        self.lessons, self.temperature = lessons, temperature
-        sizes = [len(lesson.train) for lesson in lessons]
+        self.tasks, self.temperature = tasks, temperature
+        sizes = [len(task.train) for task in tasks]
         self.total = self.config.total_steps(*sizes)
         self.steps_per_epoch = self.config.steps_per_epoch(*sizes)
         self.between = self.config.steps_between_evaluations(*sizes)
-        self.losses = [trainer.loss(lesson.train, lesson.n_labels) for lesson in lessons]
+        self.losses = [trainer.loss(task.train, task.n_labels) for task in tasks]
         # A resumed optimiser has the rates of its last step, so the peaks come from the one that was just built.
         self.peaks = [group["lr"] for group in state.optimizer.param_groups]
 
@@ -160,7 +162,7 @@ class _Course:
         if self.done.stopped:
             return
         done, first = self.done, self.done.steps
-        order = mixed_batches(self.lessons, self.config, self.total, self.trainer.seed, self.temperature, first)
+        order = mixed_batches(self.tasks, self.config, self.total, self.trainer.seed, self.temperature, first)
         with self.trainer.progress.task("train", self.total) as advance:
             advance(first)
             for turn, batch in order:
@@ -185,8 +187,8 @@ class _Course:
             done.warm_rows, done.warm_seconds = done.rows_seen, done.training_seconds
         last = done.steps == self.total
         if done.steps % _LOG_EVERY_STEPS == 0 or last:
-            task = {"task": self.lessons[turn].name} if len(self.lessons) > 1 else {}
-            self._log("step", loss=value, learning_rate=rate, **task)
+            named = {"task": self.tasks[turn].name} if len(self.tasks) > 1 else {}
+            self._log("step", loss=value, learning_rate=rate, **named)
         limit = self.trainer.max_seconds
         spent = limit is not None and done.training_seconds >= limit
         if done.steps % self.between == 0 or last or spent:
@@ -209,16 +211,16 @@ class _Course:
         return float(self.peaks[0] * factor)
 
     def _optimise(self, turn: int, batch: Sequence[int]) -> float:
-        """Gradients of a lesson's batch, part by part, and one step along them; the batch's loss."""
+        """Gradients of a task's batch, part by part, and one step along them; the batch's loss."""
         optimizer, scaler = self.state.optimizer, self.state.scaler
-        lesson, loss = self.lessons[turn], self.losses[turn]
-        for one in self.lessons:  # all of them: the trunk is theirs, and what is kept of its states grows stale
+        task, loss = self.tasks[turn], self.losses[turn]
+        for one in self.tasks:  # all of them: the trunk is theirs, and what is kept of its states grows stale
             one.network.train(True)
         clear_gradients(self.network.modules)
-        weight = float(loss.weights(_targets(lesson, batch)).sum())
+        weight = float(loss.weights(_targets(task, batch)).sum())
         value = 0.0
         for part in parts(batch, self.config.accumulation):
-            share = self._part_loss(lesson, part, loss) / weight
+            share = self._part_loss(task, part, loss) / weight
             auxiliary = self.network.auxiliary_loss()
             if auxiliary is not None:
                 share = share + auxiliary * (len(part) / len(batch))
@@ -237,9 +239,9 @@ class _Course:
             self.state.average.update(self.network)
         return value
 
-    def _part_loss(self, lesson: Lesson, part: Sequence[int], loss: Loss) -> torch.Tensor:
+    def _part_loss(self, task: TrainingTask, part: Sequence[int], loss: Loss) -> torch.Tensor:
         """Sum of the rows' weighted losses; where R-Drop wants it, every row is run twice, with different dropout."""
-        network, rows, targets = lesson.network, [lesson.train.encoded[i] for i in part], _targets(lesson, part)
+        network, rows, targets = task.network, [task.train.encoded[i] for i in part], _targets(task, part)
         if isinstance(network.head, WritingHead):
             losses, tokens = network.answer_losses(rows, targets, loss.config.label_smoothing)
             self.done.tokens += tokens
@@ -248,8 +250,8 @@ class _Course:
         passes = network.logits(rows * times).chunk(times)
         self.done.tokens += network.engine.n_tokens(rows * times, network.prefix_ids)
         losses = loss(passes[0], targets) if len(passes) == 1 else loss.of_two(passes[0], passes[1], targets)
-        if lesson.train.soft is not None:
-            losses = lesson.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
+        if task.train.soft is not None:
+            losses = task.train.soft.mixed(part, passes[0], losses, loss.weights(targets))
         return losses.sum()
 
     def _refuse_non_finite(self, value: float, norm: float) -> None:
@@ -263,20 +265,20 @@ class _Course:
             )
 
     def _evaluate(self) -> None:
-        """Look at every lesson's validation rows; what counts is the mean over the lessons."""
+        """Check every task on its validation rows; what counts is the mean over the tasks."""
         average = self.state.average
         with average.applied(self.network) if average else nullcontext():
-            looks = [self._look(lesson, loss) for lesson, loss in zip(self.lessons, self.losses, strict=True)]
-            scores = [asdict(score) for _, score in looks]
+            validations = [self._validate(task, loss) for task, loss in zip(self.tasks, self.losses, strict=True)]
+            scores = [asdict(score) for _, score in validations]
             means = {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
-            alone = len(looks) == 1
-            named = zip(self.lessons, scores, strict=True)
+            alone = len(validations) == 1
+            named = zip(self.tasks, scores, strict=True)
             self._log("evaluation", **means, **({} if alone else {"tasks": {one.name: score for one, score in named}}))
             target = self.config.evaluation.target_accuracy
             reached = target is not None and means["accuracy"] >= target
             self.selection.offer(
                 self.network,
-                looks[0][0] if alone else np.zeros((0, 0), dtype=np.float32),
+                validations[0][0] if alone else np.zeros((0, 0), dtype=np.float32),
                 step=self.done.steps,
                 macro_f1=means["macro_f1"],
                 loss=means["loss"],
@@ -285,19 +287,19 @@ class _Course:
         if reached:
             self.done.stopped, self.done.target_seconds = "target_accuracy", self.done.training_seconds
 
-    def _look(self, lesson: Lesson, loss: Loss) -> tuple[npt.NDArray[np.float32], Score]:
-        """A lesson's validation logits, and how right its answers are."""
-        rows = lesson.validation
-        logits = lesson.network.predict_logits(rows.encoded, lesson.n_labels, self.trainer.progress)
+    def _validate(self, task: TrainingTask, loss: Loss) -> tuple[npt.NDArray[np.float32], Score]:
+        """A task's validation logits, and how right its answers are."""
+        rows = task.validation
+        logits = task.network.predict_logits(rows.encoded, task.n_labels, self.trainer.progress)
         if not np.isfinite(logits).all():
             raise WorkError(
                 f"training stopped: validation logits after step {self.done.steps} are not finite numbers; "
                 "lower learning_rate, or set precision: float32"
             )
         score = loss.score(logits, rows.targets)
-        if lesson.decide is not None:
-            gold, answers = rows.targets.astype(np.int64, copy=False), lesson.decide(rows.encoded)
-            f1 = macro_f1(gold, answers, lesson.n_labels)
+        if task.decide is not None:
+            gold, answers = rows.targets.astype(np.int64, copy=False), task.decide(rows.encoded)
+            f1 = macro_f1(gold, answers, task.n_labels)
             score = replace(score, accuracy=accuracy(gold, answers), macro_f1=f1)
         return logits, score
 
@@ -308,13 +310,13 @@ class _Course:
         self.trainer.log({**where, **values})
 
 
-def _targets(lesson: Lesson, rows: Sequence[int]) -> torch.Tensor:
-    return torch.from_numpy(lesson.train.targets[list(rows)]).to(lesson.network.device)
+def _targets(task: TrainingTask, rows: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(task.train.targets[list(rows)]).to(task.network.device)
 
 
-def checked_rows(validation: Rows, config: TrainingConfig, seed: int) -> Rows:
+def checked_rows(validation: EncodedRows, config: TrainingConfig, seed: int) -> EncodedRows:
     """At most `validation_rows` rows of validation, drawn once by the ``sample`` stream, in their order."""
     if len(validation) <= config.validation_rows:
         return validation
     at = np.sort(stream_generator(seed, "sample").permutation(len(validation))[: config.validation_rows])
-    return Rows([validation.encoded[i] for i in at], validation.targets[at])
+    return EncodedRows([validation.encoded[i] for i in at], validation.targets[at])

@@ -13,12 +13,12 @@ from adjudge.core.seeds import stream_generator
 from adjudge.core.types import Encoded
 from adjudge.models.engine.heads import JointHead
 from adjudge.models.engine.network import Network
-from adjudge.train.batches import Rows, batches
+from adjudge.train.batches import EncodedRows, batches
 from adjudge.train.training_config import TrainingConfig
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """One task of a training.
 
     Attributes:
@@ -31,8 +31,8 @@ class Lesson:
     """
 
     network: Network
-    train: Rows
-    validation: Rows
+    train: EncodedRows
+    validation: EncodedRows
     n_labels: int
     name: str = ""
     decide: Callable[[Sequence[Encoded]], npt.NDArray[np.int64]] | None = None
@@ -83,34 +83,34 @@ def mixing_steps(sizes: Sequence[int], temperature: float, total: int) -> list[i
 
 
 def mixed_batches(
-    lessons: Sequence[Lesson], config: TrainingConfig, total: int, seed: int, temperature: float, first: int = 0
+    tasks: Sequence[TrainingTask], config: TrainingConfig, total: int, seed: int, temperature: float, first: int = 0
 ) -> Iterator[tuple[int, list[int]]]:
-    """Position of each step's lesson, and of its rows in that lesson's train.
+    """Position of each step's task, and of its rows in that task's train.
 
-    The lessons' turns are shuffled by the ``mixing`` stream; each goes through its own rows as it would alone.
+    The tasks' turns are shuffled by the ``mixing`` stream; each goes through its own rows as it would alone.
 
     Args:
-        lessons: one or several.
+        tasks: one or several.
         config: gives the size of a batch.
         total: steps of the whole training.
         seed: the run's.
         temperature: see `mixing_shares`.
         first: steps done before.
     """
-    counts = mixing_steps([len(lesson.train) for lesson in lessons], temperature, total)
-    turns = np.repeat(np.arange(len(lessons)), counts)
-    if len(lessons) > 1:
+    counts = mixing_steps([len(task.train) for task in tasks], temperature, total)
+    turns = np.repeat(np.arange(len(tasks)), counts)
+    if len(tasks) > 1:
         turns = stream_generator(seed, "mixing").permutation(turns)
     rows = [
         batches(
-            len(lesson.train),
+            len(task.train),
             config.batch_size,
             counts[i],
             seed,
-            difficulty=lesson.train.difficulty,
+            difficulty=task.train.difficulty,
             first=int((turns[:first] == i).sum()),
         )
-        for i, lesson in enumerate(lessons)
+        for i, task in enumerate(tasks)
     ]
     for turn in turns[first:].tolist():
         yield turn, next(rows[turn])

@@ -42,7 +42,7 @@ class Trained:
         """JSON-ready facts for run.json."""
         seconds = max(self.training_seconds, 1e-9)
         steady_seconds = max(self.training_seconds - self.warm_seconds, 1e-9)
-        found = {
+        facts = {
             "steps": self.steps,
             "rows_seen": self.rows_seen,
             "train_tokens": self.tokens,
@@ -56,5 +56,5 @@ class Trained:
             "train_tokens_per_second": self.tokens / seconds,
         }
         if self.target_seconds is not None:
-            found["target_accuracy_seconds"] = self.target_seconds
-        return {**found, "resumed_after_steps": self.resumed_after} if self.resumed_after else found
+            facts["target_accuracy_seconds"] = self.target_seconds
+        return {**facts, "resumed_after_steps": self.resumed_after} if self.resumed_after else facts

@@ -86,7 +86,7 @@ def test_experts_that_would_stay_as_they_are_are_an_error_with_their_share(role:
     """A mixture's experts are one 3-D tensor, which adapters on linear layers pass by without a word."""
     trunk = trunk_of("mixtral", folders)
     assert linear_layers(trunk, "attention")
-    with pytest.raises(ConfigError, match=rf"targets '{role}' would leave out \d\d% .*targets: attention"):
+    with pytest.raises(ConfigError, match=rf"targets: '{role}' would leave out \d\d% .*targets: attention"):
         linear_layers(trunk, role)
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.anatomy import attention_layers, layer_ends
 from adjudge.models.adapters.biases import train_biases
 from adjudge.models.adapters.bottleneck import add_bottlenecks
 from adjudge.models.adapters.injected import add_adalora, add_ia3, add_lora
 from adjudge.models.adapters.target_layers import linear_layers
 from adjudge.models.engine.engine import Engine
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 
@@ -25,14 +25,13 @@ def lora(trunk: nn.Module, **options: Any) -> None:
 
 
 def ia3(trunk: nn.Module) -> None:
-    anatomy = study(trunk)
-    keys_values = list(dict.fromkeys(name for layer in anatomy.attention for name in layer.sources))
-    add_ia3(trunk, keys_values=keys_values, mlp=anatomy.mlp_outputs)
+    keys_values = list(dict.fromkeys(name for layer in attention_layers(trunk) for name in layer.sources))
+    add_ia3(trunk, keys_values=keys_values, mlp=layer_ends(trunk).mlp)
 
 
 def houlsby(trunk: nn.Module) -> None:
-    anatomy = study(trunk)
-    add_bottlenecks(trunk, [*anatomy.attention_outputs, *anatomy.mlp_outputs], width=3)
+    ends = layer_ends(trunk)
+    add_bottlenecks(trunk, [*ends.attention, *ends.mlp], width=3)
 
 
 FRESH: dict[str, Callable[[nn.Module], Any]] = {

@@ -12,12 +12,12 @@ from peft.tuners.adalora.layer import RankAllocator
 from torch import nn
 from transformers import AutoModel
 
-from adjudge.models.adapters.allocation import Budget, RankAllocation
+from adjudge.models.adapters.allocation import RankAllocation, RankBudget
 from adjudge.models.adapters.injected import add_adalora
 from adjudge.models.adapters.target_layers import linear_layers
 from tests.tiny_models import tiny_model
 
-BUDGET = Budget(start=4, rank=2, total=20, warmup=2, final=6, every=3)
+BUDGET = RankBudget(start=4, rank=2, total=20, warmup=2, final=6, every=3)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def test_the_budget_falls_with_the_cube_and_then_stays() -> None:
         12: 20 + int(20 * (2 / 12) ** 3),
         14: 20,
     }
-    assert Budget.of(12, 8, 1000) == Budget(12, 8, 1000, 100, 300, 10)
+    assert RankBudget.of(12, 8, 1000) == RankBudget(12, 8, 1000, 100, 300, 10)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
 def test_short_trainings_work(total: int, folder: Path) -> None:
     trunk = adapted(folder)
-    allocation = RankAllocation(trunk, Budget.of(4, 2, total), 0.1)
+    allocation = RankAllocation(trunk, RankBudget.of(4, 2, total), 0.1)
     for number in range(1, total + 1):
         step(trunk, number)
         allocation.after_step(number)

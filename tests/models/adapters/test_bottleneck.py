@@ -12,7 +12,7 @@ from transformers import AutoModel
 
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import load_adapter, save_adapter
-from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.anatomy import layer_ends
 from adjudge.models.adapters.bottleneck import Bottleneck, add_bottlenecks
 from tests.tiny_models import tiny_model
 
@@ -45,8 +45,8 @@ def test_forward_and_gradients_are_those_of_the_formula(nonlinearity: str, funct
 def test_saved_bottlenecks_load_again(architecture: str, tmp_path: Path) -> None:
     folder = tiny_model(architecture, tmp_path / architecture)
     trunk, here = (AutoModel.from_pretrained(folder).eval() for _ in range(2))
-    anatomy = study(trunk)
-    targets = [*anatomy.attention_outputs, *anatomy.mlp_outputs]
+    ends = layer_ends(trunk)
+    targets = [*ends.attention, *ends.mlp]
     add_bottlenecks(trunk, targets, width=3)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
@@ -68,7 +68,7 @@ def test_saved_bottlenecks_load_again(architecture: str, tmp_path: Path) -> None
 
 def test_bottlenecks_of_another_model_are_refused(tmp_path: Path) -> None:
     trunk, here = (AutoModel.from_pretrained(tiny_model("llama", tmp_path / "llama")) for _ in range(2))
-    add_bottlenecks(trunk, study(trunk).mlp_outputs, width=3)
+    add_bottlenecks(trunk, layer_ends(trunk).mlp, width=3)
     save_adapter(trunk, tmp_path / "adapter")
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     tensors = load_file(file)

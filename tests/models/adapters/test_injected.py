@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from transformers import AutoModel
 
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters import add_lora, load_adapter, resolve_targets, save_adapter
-from adjudge.models.adapters.injected import add_adalora
+from adjudge.models.adapters.injected import add_adalora, add_ia3
 from adjudge.models.adapters.target_layers import linear_layers
-from tests.models import one_by_one as ref
+from adjudge.models.derive.folding import fold
 from tests.models.adapters.test_against_single_rows import FRESH, ia3, lora
+from tests.models.engine import one_by_one as ref
+from tests.tiny_architectures import tiny_architecture
 
 IDS = torch.tensor([[30, 41, 52, 63, 74]])
 
@@ -183,3 +186,49 @@ def test_fused_keys_and_values_are_scaled_together(tmp_path: Path) -> None:
     assert learning == [
         f"layers.{i}.{name}" for i in (0, 1) for name in ("attention.query_key_value", "mlp.dense_4h_to_h")
     ]
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_architecture("gpt2", tmp_path_factory.mktemp("transposed") / "gpt2")
+
+
+@pytest.mark.parametrize("kind", ["plain", "dora", "pissa", "ia3", "adalora"])
+def test_layers_with_transposed_weights_are_adapted_loaded_and_folded(kind: str, gpt2: Path, tmp_path: Path) -> None:
+    trunk = plain(gpt2)
+    if kind == "ia3":
+        add_ia3(trunk, keys_values=["h.0.attn.c_attn", "h.1.attn.c_attn"], mlp=["h.0.mlp.c_proj", "h.1.mlp.c_proj"])
+    elif kind == "adalora":
+        with torch.random.fork_rng():
+            add_adalora(trunk, start_rank=3, rank=2, alpha=6, dropout=0.0, targets=linear_layers(trunk, "all"))
+    else:
+        lora(trunk, variant=kind)
+    torch.testing.assert_close(states(trunk.eval()), states(plain(gpt2)), atol=1e-5, rtol=1e-5)
+    expected = states(moved(trunk))
+    assert not torch.allclose(expected, states(plain(gpt2)), atol=1e-3)
+    save_adapter(trunk, tmp_path / "adapter")
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["fan_in_fan_out"] is True
+    here = plain(gpt2)
+    load_adapter(here, tmp_path / "adapter")
+    torch.testing.assert_close(states(here.eval()), expected, atol=1e-5, rtol=1e-5)
+    there = peft.PeftModel.from_pretrained(plain(gpt2), str(tmp_path / "adapter")).eval()
+    torch.testing.assert_close(states(there), expected, atol=1e-5, rtol=1e-5)
+    fold(here, "lora")
+    torch.testing.assert_close(states(here), expected, atol=1e-5, rtol=1e-5)
+    assert here.state_dict().keys() == plain(gpt2).state_dict().keys()
+
+
+def test_layers_are_not_taken_for_those_of_older_versions_of_an_architecture(tmp_path: Path) -> None:
+    """PEFT takes ``gate_proj`` of a mixture for a part of its experts; here there is a gate in the attention too."""
+    folder = tiny_architecture("afmoe", tmp_path / "afmoe")
+    trunk = plain(folder)
+    targets = resolve_targets(trunk, "all")
+    assert any(name.endswith("self_attn.gate_proj") for name in targets.layers)
+    add_lora(trunk, rank=2, alpha=4, dropout=0.0, targets=targets)
+    learning = {name for name, p in trunk.named_parameters() if p.requires_grad}
+    assert all(any(name.startswith(f"{layer}.lora_B") for name in learning) for layer in targets.layers)
+    expected = states(moved(trunk))
+    save_adapter(trunk, tmp_path / "adapter")
+    here = plain(folder)
+    load_adapter(here, tmp_path / "adapter")
+    assert torch.equal(states(here.eval()), expected)

@@ -13,7 +13,7 @@ from torch import nn
 
 from adjudge.models.adapters import add_lora, linear_layers, load_adapter, save_adapter
 from adjudge.models.adapters.lowrank import LowRankLinear, forget_waiting, fuse_lora, round_frozen, unfuse_lora
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 
 
 def adapted(folder: Path, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:

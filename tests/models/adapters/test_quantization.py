@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import AutoModel
 from adjudge.core.errors import ConfigError, MissingExtraError
 from adjudge.models.adapters import quantization
 from adjudge.models.adapters.quantization import NF4, Quantized, dequantize, dynamic_codes, quantize, quantize_trunk
+from tests.tiny_architectures import tiny_config
 from tests.tiny_models import tiny_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -158,3 +160,25 @@ def test_what_is_kept_has_the_tensors_shape() -> None:
     assert packed.shape == (5, 64)
     assert packed.codes.shape == (160,)
     assert packed.scales.shape == (5,)
+
+
+def test_transposed_weights_are_quantised_the_same_way_on_both_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks run along a matrix's rows, so its layout in memory must not decide which numbers share a scale."""
+    with torch.random.fork_rng():
+        trunk: Any = AutoModel.from_config(tiny_config("gpt2"))
+    own = trunk.h[0].mlp.c_fc.weight.detach().clone()
+    assert own.shape == (32, 128)
+    on_gpu = copy.deepcopy(trunk)
+    quantize_trunk(trunk, CPU)
+    assert torch.equal(trunk.h[0].mlp.c_fc.weight, dequantize(quantize(own.T)).T)
+    kept = SimpleNamespace(
+        Linear4bit=FourBit, Params4bit=lambda data, **_: torch.nn.Parameter(data, requires_grad=False)
+    )
+    monkeypatch.setattr(quantization, "require", lambda *_: SimpleNamespace(nn=kept))
+    quantize_trunk(on_gpu, CUDA)
+    layer = on_gpu.h[0].mlp.c_fc
+    assert (layer.in_features, layer.out_features) == (32, 128)
+    assert torch.equal(layer.weight, own.T)
+    assert layer.weight.is_contiguous()
+    states = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(layer(states), states @ own + on_gpu.h[0].mlp.c_fc.bias)

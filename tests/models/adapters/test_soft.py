@@ -18,7 +18,8 @@ from adjudge.models.adapters.soft import PromptEncoder, add_prefix, add_prompt, 
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.engine.engine import Engine
 from adjudge.models.trunk.loading import load_pretrained
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
+from tests.tiny_architectures import tiny_config
 from tests.tiny_models import FAMILIES
 
 P = 4
@@ -242,3 +243,17 @@ def test_networks_that_tokens_are_trained_through_run_in_the_numbers_that_are_sa
     saved = tokens()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(tokens(), saved)
+
+
+def test_keys_and_values_of_different_widths_are_refused() -> None:
+    with torch.random.fork_rng():
+        trunk = AutoModel.from_config(tiny_config("deepseek_v3"))
+    with pytest.raises(ConfigError, match="DeepseekV3Model: its layers' keys and values differ in shape"):
+        add_prefix(trunk, IDS)
+
+
+def test_trunks_without_heads_can_have_virtual_tokens() -> None:
+    with torch.random.fork_rng():
+        trunk = AutoModel.from_config(tiny_config("fnet"))
+    add_prompt(trunk, embeddings())
+    assert virtual_ids(trunk) == (-1, -2, -3, -4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from adjudge.core.config import validate
-from adjudge.core.errors import DataError, ModelNotFoundError
+from adjudge.core.errors import AdjudgeWarning, DataError, ModelNotFoundError
 from adjudge.core.task import Task
 from adjudge.core.types import Split
 from adjudge.methods import METHODS, Setting
+from adjudge.models.classifiers import neural
 from adjudge.models.classifiers.neural import NeuralClassifier
+from adjudge.models.trunk.precision import BATCH_TOLERANCES
 from tests.tiny_models import tiny_model
 
 LABELS = ("good", "bad", "so so")
@@ -83,7 +86,7 @@ def test_a_changed_or_lost_base_model_is_refused(tmp_path: Path) -> None:
     fit("lora-score", tmp_path).save(tmp_path / "saved")
     base = tmp_path / "llama"
     shutil.rmtree(base)
-    with pytest.raises(ModelNotFoundError, match="cannot be had"):
+    with pytest.raises(ModelNotFoundError, match="there is no such folder"):
         NeuralClassifier.load(tmp_path / "saved")
     tiny_model("llama", base, seed=1)
     with pytest.raises(ModelNotFoundError, match="is not the one that this classifier was trained on"):
@@ -100,6 +103,24 @@ def test_a_fully_trained_model_needs_its_base_no_more(tmp_path: Path) -> None:
     again = NeuralClassifier.load(tmp_path / "saved")
     np.testing.assert_array_equal(again.predict_logits(TEXTS), classifier.predict_logits(TEXTS))
     assert "packed" not in (tmp_path / "saved/trunk/config.json").read_text()
+
+
+def test_a_device_whose_batches_change_more_than_they_did_where_the_model_was_made_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit("full", tmp_path).save(tmp_path / "saved")
+    file = tmp_path / "saved/classifier.json"
+    manifest = json.loads(file.read_text())
+    assert manifest["batch_tolerance"] == BATCH_TOLERANCES["float32"].stated
+    steady = BATCH_TOLERANCES["bfloat16"].stated
+    file.write_text(json.dumps(manifest | {"precision": "bfloat16", "batch_tolerance": steady}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AdjudgeWarning)
+        monkeypatch.setattr(neural, "make_steady", lambda *_: True)
+        NeuralClassifier.load(tmp_path / "saved")
+    monkeypatch.setattr(neural, "make_steady", lambda *_: False)
+    with pytest.warns(AdjudgeWarning, match=r"bfloat16 .* may differ by up to 0\.1 .* differed by 0\.001 at most"):
+        NeuralClassifier.load(tmp_path / "saved")
 
 
 def test_the_manifest_says_what_it_is(tmp_path: Path) -> None:

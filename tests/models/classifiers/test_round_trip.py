@@ -49,3 +49,12 @@ def test_the_probe_holds_the_shortest_and_the_longest_text():
 def test_the_tolerance_goes_by_the_precision_of_the_run() -> None:
     assert tolerance_of({"facts": {}}) == tolerance_of({"facts": {"precision": "float32"}}) == TOLERANCE
     assert tolerance_of({"facts": {"precision": "bfloat16"}}) > TOLERANCE
+
+
+def test_files_beside_the_data_that_are_called_like_modules_do_no_harm(tmp_path, monkeypatch):
+    for name in ("random", "numpy", "json", "adjudge", "tempfile"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    fitted = classifier()
+    fitted.save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    assert verify_saved(fitted, tmp_path / "model", ["one"]).largest_difference <= TOLERANCE

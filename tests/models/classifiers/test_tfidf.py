@@ -11,14 +11,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from adjudge.core.errors import DataError
 from adjudge.models.classifiers.linear import Linear
 from adjudge.models.classifiers.storage import load_classifier
-from adjudge.models.classifiers.tfidf import WORD, Family, Reading, TfidfClassifier, chunks
+from adjudge.models.classifiers.tfidf import WORD, NgramFeatures, NgramOptions, TfidfClassifier, chunks
 
 TEXTS = ["The cat sat on the mat", "a dog, a DOG!", "the dog sat", "", "кот сидел 🎉", "cat\nand dog"]
 
 
 def built(texts: list[str] = TEXTS, max_chars: int = 1000, **options: object) -> TfidfClassifier:
-    readings = [Reading("word", 1, 2), Reading(options.get("characters", "char_wb"), 2, 3)]  # type: ignore[arg-type]
-    families = [found[0] for reading in readings if (found := Family.fit(reading, texts, 1, None))]
+    readings = [NgramOptions("word", 1, 2), NgramOptions(options.get("characters", "char_wb"), 2, 3)]  # type: ignore[arg-type]
+    families = [found[0] for reading in readings if (found := NgramFeatures.fit(reading, texts, 1, None))]
     width = sum(len(family.terms) for family in families)
     generator = np.random.default_rng(0)
     linear = Linear(generator.normal(size=(3, width)).astype(np.float32), np.zeros(3, dtype=np.float32))
@@ -36,7 +36,7 @@ def test_features_are_those_of_scikit_learn(analyzer: str, lengths: tuple[int, i
         token_pattern=WORD if analyzer == "word" else None,
     )
     expected = reference.fit_transform(TEXTS)
-    found = Family.fit(Reading(analyzer, *lengths, sublinear=sublinear), TEXTS, 2, None)  # type: ignore[arg-type]
+    found = NgramFeatures.fit(NgramOptions(analyzer, *lengths, sublinear=sublinear), TEXTS, 2, None)  # type: ignore[arg-type]
     assert found is not None
     family, features = found
     assert family.terms == reference.get_feature_names_out().tolist()
@@ -48,17 +48,17 @@ def test_features_are_those_of_scikit_learn(analyzer: str, lengths: tuple[int, i
 
 
 def test_features_of_train_are_the_same_when_read_again() -> None:
-    found = Family.fit(Reading("char_wb", 1, 3), TEXTS, 1, 20)
+    found = NgramFeatures.fit(NgramOptions("char_wb", 1, 3), TEXTS, 1, 20)
     assert found is not None
     assert (found[0].features(TEXTS) != found[1]).nnz == 0
     assert len(found[0].terms) == 20
 
 
 def test_rare_ngrams_are_kept_where_there_are_no_others_and_no_ngram_gives_no_family() -> None:
-    found = Family.fit(Reading("word", 1, 1), ["one", "two"], 2, None)
+    found = NgramFeatures.fit(NgramOptions("word", 1, 1), ["one", "two"], 2, None)
     assert found is not None
     assert found[0].terms == ["one", "two"]
-    assert Family.fit(Reading("word", 1, 1), ["", "!!", "🎉"], 2, None) is None
+    assert NgramFeatures.fit(NgramOptions("word", 1, 1), ["", "!!", "🎉"], 2, None) is None
 
 
 def test_loaded_classifier_predicts_the_same_bits(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel
 
 from adjudge.core.errors import ConfigError
 from adjudge.models.engine.engine import Engine
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 
 ROWS = ref.BATCHES["mixed lengths"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from adjudge.core.errors import AdjudgeWarning
+from adjudge.core.errors import AdjudgeWarning, ConfigError
 from adjudge.models.engine import engine as engine_module
 from adjudge.models.engine.engine import Engine
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
 GEMMA2 = {"head_dim": 8, "num_key_value_heads": 2, "intermediate_size": 64, "attn_logit_softcapping": 5.0}
@@ -25,6 +25,10 @@ UNPACKABLE = [
     ("llama4_text", LLAMA4, True, "differ"),
     ("bloom", {"n_layer": 2, "n_head": 4}, True, "differ"),
 ]
+
+
+# Of these, padding is not masked: a Fourier transform over the row, a convolution, a convolution of the values.
+BY_LENGTH = {"fnet": {}, "convbert": {"embedding_size": 32}, "yoso": {}}
 
 
 def build(model_type: str, options: dict[str, Any]) -> nn.Module:
@@ -47,6 +51,52 @@ def test_unknown_attention_is_run_padded_says_why_and_gives_the_same(
     found = ref.parts(engine.states(rows, ref.PREFIX, paths))
     for a, b in zip(found, expected, strict=True):
         ref.assert_close(a, b, 1e-5, model_type)  # these families compute norms or softmax in float32
+
+
+@pytest.mark.parametrize("model_type", list(BY_LENGTH))
+def test_rows_that_padding_would_change_are_run_by_equal_lengths(model_type: str) -> None:
+    trunk = build(model_type, {"intermediate_size": 64, **BY_LENGTH[model_type]}).float()
+    rows = [*ref.BATCHES["mixed lengths"], *ref.BATCHES["equal lengths"], ref.row(30, 9)]
+    expected = [part.detach() for part in ref.reference(trunk, rows, (), (), causal=False)]
+    engine = Engine(trunk, causal=False)
+    assert engine.path == "equal lengths"
+    assert "packed and single rows differ by" in engine.reason
+    assert "padded and single rows differ by" in engine.reason
+    for predicting in (False, True):
+        found = ref.parts(engine.states(rows, (), predicting=predicting))
+        for a, b in zip(found, expected, strict=True):
+            ref.assert_close(a, b, 1e-5, model_type)
+    padded = engine._separate(rows, (), (), padded=True)  # what the engine would have done with them
+    worst = (padded.hidden[padded.answer] - expected[0]).abs().max() / expected[0].abs().max()
+    assert worst > 10 * engine_module.PROBE_TOLERANCE
+
+
+def test_nodes_of_a_label_trie_are_rows_of_their_own_lengths() -> None:
+    trunk, rows = build("bloom", {"n_layer": 2, "n_head": 4}), ref.BATCHES["mixed lengths"]
+    expected = [part.detach() for part in ref.reference(trunk, rows, ref.PREFIX, ref.PATHS, causal=True)]
+    engine = Engine(trunk, causal=True)
+    engine.path = "equal lengths"
+    found = ref.parts(engine.states(rows, ref.PREFIX, ref.PATHS))
+    for a, b in zip(found, expected, strict=True):
+        ref.assert_close(a, b, 1e-5, "bloom")
+
+
+def test_a_model_that_mixes_the_texts_of_a_batch_is_refused() -> None:
+    trunk = build("bert", {"intermediate_size": 64}).float()
+    trunk.get_submodule("encoder.layer.0").register_forward_hook(lambda _m, _i, out: out + out.mean(dim=(0, 1)))
+    with pytest.raises(
+        ConfigError, match=r"BertModel: .* depends on the texts beside it .* allowed: 0\.0001.*repeated"
+    ):
+        Engine(trunk, causal=False)
+
+
+def test_a_model_that_no_single_short_row_runs_through_is_refused_in_one_sentence() -> None:
+    """Nyströmformer wants rows of a whole number of landmarks."""
+    trunk = build("nystromformer", {"intermediate_size": 64, "num_landmarks": 8, "segment_means_seq_len": 64})
+    with pytest.raises(
+        ConfigError, match=r"NystromformerModel does not run on a few short rows \(RuntimeError: shape"
+    ):
+        Engine(trunk, causal=False)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "distilbert", "electra"])
@@ -97,14 +147,17 @@ def test_an_unexpected_failure_falls_back_but_not_silently(tmp_path: Any, monkey
     assert engine.path == "padded"
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: not enough memory")]
+)
 def test_running_out_of_memory_is_not_taken_for_an_odd_architecture(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def exhausted(*args: Any, **options: Any) -> Any:
-        raise torch.OutOfMemoryError("no memory")
+        raise error
 
     monkeypatch.setattr(engine_module, "pack", exhausted)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error), match="memory"):
         ref.engine_of(ref.model_folder("llama", tmp_path / "llama"), "llama")
 
 

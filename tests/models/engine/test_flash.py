@@ -9,14 +9,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from adjudge.core.errors import ConfigError
 from adjudge.core.types import Encoded
 from adjudge.models.engine.engine import Engine
-from adjudge.models.engine.flash import FlashKernel, Needs, Rows, choose_kernel, lay_out
+from adjudge.models.engine.flash import FlashKernel, Needs, RowLayout, choose_kernel, lay_out
 from adjudge.models.trunk.loading import load_pretrained
 from tests.tiny_models import tiny_model
 
 CUDA = torch.device("cuda")
 
 
-def row_by_row(q, k, v, rows: Rows, scale: float, window: tuple[int, int]) -> torch.Tensor:
+def row_by_row(q, k, v, rows: RowLayout, scale: float, window: tuple[int, int]) -> torch.Tensor:
     """What the kernels compute, one row at a time: causality and windows aligned to the end of a row."""
     outputs = []
     for i in range(len(rows.query_ends) - 1):

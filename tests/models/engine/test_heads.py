@@ -17,7 +17,7 @@ from adjudge.models.engine.heads import LabelHead, Pooling, ScoreHead, pool
 from adjudge.models.engine.network import Network
 from adjudge.models.trunk.loading import load_pretrained
 from adjudge.prompts.trie import build_trie
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES, tiny_model
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "first", "last")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from adjudge.core.errors import WorkError
 from adjudge.core.types import Encoded
@@ -18,8 +19,10 @@ from adjudge.models.adapters.lowrank import fuse_lora
 from adjudge.models.engine.engine import Engine, States
 from adjudge.models.engine.heads import ScoreHead
 from adjudge.models.engine.network import Network
+from adjudge.models.engine.steadiness import make_steady
 from adjudge.models.trunk.loading import load_pretrained
-from tests.models import one_by_one as ref
+from adjudge.models.trunk.precision import BATCH_TOLERANCES, Resolved
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES, tiny_model
 
 
@@ -69,6 +72,26 @@ def test_prediction_is_without_dropout_and_leaves_no_graph(tmp_path: Path) -> No
     np.testing.assert_array_equal(first, second)
     assert not network.head.training
     assert network.logits(rows).requires_grad  # and training can go on
+
+
+STEEP = 30.0  # a tiny model's head is flat; one that was trained is not
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("architecture", ["llama", "bert", "gemma3", "mixtral", "modernbert"])
+def test_probabilities_alone_and_among_others_differ_by_no_more_than_the_network_states(
+    architecture: str, precision: Resolved, tmp_path: Path
+) -> None:
+    network = network_of(architecture, tmp_path / "model")
+    network.precision = precision
+    network.head.linear.weight.data *= STEEP
+    network.steady = make_steady(network.engine, precision)
+    rows = [ref.row(n % 50, n) for n in range(60)]
+    together = network.predict_logits(rows, 4)
+    alone = np.concatenate([network.predict_logits([row], 4) for row in rows])
+    worst = np.abs(softmax(together, axis=1) - softmax(alone, axis=1)).max()
+    assert worst <= network.batch_tolerance.stated
+    assert network.batch_tolerance.stated in (BATCH_TOLERANCES[precision].stated, BATCH_TOLERANCES[precision].most)
 
 
 # A tiny random model is harder on rounding than a real one: its states have no large common part.
@@ -122,11 +145,11 @@ def run_out_above(network: Network, rows: int, error: Exception) -> list[int]:
     """Let batches of more than so many rows run out of memory; returns the sizes that were tried."""
     states, tried = network.engine.states, []
 
-    def limited(encoded: Sequence[Encoded], *args: Any) -> States:
+    def limited(encoded: Sequence[Encoded], *args: Any, **options: Any) -> States:
         tried.append(len(encoded))
         if len(encoded) > rows:
             raise error
-        return states(encoded, *args)
+        return states(encoded, *args, **options)
 
     network.engine.states = limited  # type: ignore[method-assign]
     return tried

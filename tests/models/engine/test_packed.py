@@ -10,8 +10,8 @@ import torch
 from adjudge.core.types import Encoded
 from adjudge.models.adapters import add_lora, linear_layers
 from adjudge.models.engine.attention import NotPackableError, packed_attention
-from adjudge.models.engine.packed import pack
-from tests.models import one_by_one as ref
+from adjudge.models.engine.packed import fixed_width, pack
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 each_architecture = pytest.mark.parametrize("architecture", list(FAMILIES))
@@ -40,6 +40,40 @@ def test_packed_states_and_gradients_are_those_of_single_rows(architecture: str,
     assert got.keys() == wanted.keys()
     for name in wanted:
         ref.assert_close(got[name], wanted[name], bound, f"gradient of {name}")
+
+
+@each_architecture
+def test_predicted_states_are_those_of_single_rows(architecture: str, folders: Path) -> None:
+    """Groups are wider than their longest row then."""
+    folder = ref.model_folder(architecture, folders / architecture)
+    rows, causal, bound = ref.BATCHES["mixed lengths"], FAMILIES[architecture].causal, ref.bound_of(architecture)
+    paths = ref.PATHS if causal else ()
+    engine = ref.engine_of(folder, architecture)
+    expected = ref.reference(
+        ref.load_trunk(folder, ref.dtype_of(architecture)), rows, ref.PREFIX, paths, causal=causal
+    )
+    found = ref.parts(engine.states(rows, ref.PREFIX, paths, predicting=True))
+    for name, a, b in zip(("answer", "nodes", "own"), found, expected, strict=True):
+        ref.assert_close(a, b, bound, name)
+
+
+def test_a_predicted_row_lies_in_a_group_whose_width_follows_from_its_own_length() -> None:
+    rows = [ref.row(n, n) for n in (200, 3, 30, 0, 11, 28, 126, 1, 9, 255, 300)]
+    together = pack(rows, ref.PREFIX, causal=True, fixed_widths=True)
+    widths = {length: group.width for group in together.groups for length in group.lengths.tolist()}
+    assert len(widths) == len(rows)
+    for row in rows:
+        (alone,) = pack([row], ref.PREFIX, causal=True, fixed_widths=True).groups
+        assert alone.width == widths[int(alone.lengths[0])]
+    free = pack(rows, ref.PREFIX, causal=True)
+    assert len(free.groups) < len(together.groups)  # training shares more
+
+
+def test_fixed_widths_hold_their_rows_and_waste_little() -> None:
+    for length in range(1, 3000):
+        width = fixed_width(length)
+        assert length <= width < max(length + 8, 1.125 * length)
+        assert fixed_width(width) == width
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt_neox"])

@@ -15,7 +15,7 @@ from adjudge.models.engine.heads import LabelHead, ScoreHead
 from adjudge.models.engine.network import Network
 from adjudge.models.engine.prefix_cache import PrefixCache, PrefixStates, trunk_version
 from adjudge.prompts.trie import build_trie
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 from tests.tiny_models import FAMILIES
 
 CAUSAL = [name for name, family in FAMILIES.items() if family.causal]

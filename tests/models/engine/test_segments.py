@@ -41,6 +41,20 @@ def tensors(seed: int = 0) -> list[torch.Tensor]:
     return [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
+def test_scores_are_rounded_alike_whether_or_not_a_longer_row_brings_a_mask() -> None:
+    generator = torch.Generator().manual_seed(0)
+    width, size = 24, 32
+    q, k, v = (
+        torch.randn((KV, width, *shape), generator=generator).bfloat16() for shape in ((1, size), (size,), (size,))
+    )
+    nothing = additive_mask(torch.zeros(1, width, width).bool(), KV, 1, q.dtype)
+    outputs = [
+        segmented_attention(q, k, v, None, Settings([Segment(0, width, 1, width, None, None, mask)], size**-0.5))
+        for mask in (None, nothing)
+    ]
+    assert torch.equal(*outputs)
+
+
 def written_out(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, fk: torch.Tensor, fv: torch.Tensor, hidden: torch.Tensor
 ) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -95,20 +94,16 @@ def test_writing_ends_at_a_special_token_a_line_break_or_the_limit(
     assert (written.text, written.whole) == (text, whole)
 
 
-def test_rows_that_are_done_are_run_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_done_are_run_no_more(tmp_path: Path) -> None:
     pretrained = load_pretrained(str(chain_model(tmp_path / "model", "?", "abc")))
     network, tokenizer, run = network_of(pretrained), pretrained.tokenizer, []
     ends = [tokenizer.encode_texts([start])[0] for start in ("?", "b", "c")]  # three, one and no letter before the end
-    read = Network.read
-
-    def counting(self: Network, rows: list[Encoded], *rest: object) -> np.ndarray:
-        run.append(len(rows))
-        return read(self, rows, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Network, "read", counting)
+    network.engine.trunk.register_forward_pre_hook(
+        lambda _module, _args, options: run.append(options["input_ids"].shape[1]), with_kwargs=True
+    )
     rows = [Encoded((), tuple(end), 0) for end in ends]
     assert [one.text for one in writer_of(pretrained).write(network, rows, tokenizer)] == ["abc", "c", ""]
-    assert run == [3, 2, 1, 1]
+    assert run == [len(PREFIX), 3, 2, 1, 1]
 
 
 def test_the_best_word_is_the_argmax_however_the_vocabulary_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from adjudge.core.errors import ConfigError
-from adjudge.foresee.dry_model import adapted
+from adjudge.foresee.dry_model import dry_model
 from adjudge.methods import METHODS
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.derive.combining import combine_adapters
@@ -22,7 +22,7 @@ from adjudge.models.trunk.depth import keep_first_layers
 from adjudge.models.trunk.loading import load_pretrained
 from tests.methods.test_adapted import fit
 from tests.methods.test_lora import VALIDATION
-from tests.models.one_by_one import BATCHES, PREFIX
+from tests.models.engine.one_by_one import BATCHES, PREFIX
 from tests.tiny_models import FAMILIES, tiny_model
 
 DEPTH, KEPT = 4, 3
@@ -136,7 +136,7 @@ def test_an_adapter_alone_cannot_say_so_and_depths_do_not_mix(runs: dict[Any, Pa
 def test_planning_counts_these_layers_alone(runs: dict[Any, Path]) -> None:
     for layers in (KEPT, None):
         options = METHODS.load("lora").config(model=str(runs["base"]), head={"kind": "label", "after_layer": layers})
-        foreseen = adapted(options, 3, "float32")
+        foreseen = dry_model(options, 3, "float32")
         real = NeuralClassifier.load(runs[layers]).network.engine.trunk
         assert foreseen.config.num_hidden_layers == (layers or DEPTH)
         assert [p.shape for p in foreseen.trunk.parameters()] == [p.shape for p in real.parameters()]

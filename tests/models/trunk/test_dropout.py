@@ -12,7 +12,7 @@ from adjudge.core.errors import ConfigError
 from adjudge.models.engine.engine import Engine
 from adjudge.models.trunk.dropout import attention_dropout, dropout_rates, set_dropout
 from adjudge.models.trunk.loading import load_pretrained
-from tests.models.one_by_one import BATCHES, PREFIX
+from tests.models.engine.one_by_one import BATCHES, PREFIX
 from tests.tiny_models import FAMILIES, tiny_model
 
 

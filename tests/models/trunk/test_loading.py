@@ -19,7 +19,7 @@ from adjudge.core.types import Split
 from adjudge.methods import METHODS, Setting
 from adjudge.models.trunk import loading
 from adjudge.models.trunk.catalog import MODELS, find_model
-from adjudge.models.trunk.loading import Located, load_pretrained, locate
+from adjudge.models.trunk.loading import Located, load_pretrained, locate, reading
 from tests.tiny_models import FAMILIES, tiny_model
 
 INSTALLED = {model.id: package_file(model.distribution, model.file) is not None for model in MODELS}
@@ -55,6 +55,57 @@ def test_an_unknown_name_says_what_was_tried_and_what_to_install(name: str, near
     assert all(model.id in message and model.package in message for model in MODELS)
     assert (f"Did you mean {near!r}?" in message) if near else ("Did you mean" not in message)
     assert "\n" not in message
+
+
+def test_a_hub_id_with_pickled_weights_alone_is_told_as_that(tmp_path: Path) -> None:
+    """What Transformers says then is to switch the safe reader off."""
+    said = "org/old does not appear to have a file named model.safetensors … Please do not set `use_safetensors=True`."
+    with (
+        pytest.raises(ModelNotFoundError, match="gave: it has no weights as safetensors") as caught,
+        reading(Located("org/old", "org/old")),
+    ):
+        raise OSError(said)
+    assert "do not set" not in str(caught.value)
+
+
+def test_code_that_comes_with_the_weights_is_not_run(tmp_path: Path) -> None:
+    folder = tiny_model("llama", tmp_path / "llama")
+    config = json.loads((folder / "config.json").read_text())
+    remote = {
+        "model_type": "of-my-own",
+        "auto_map": {"AutoConfig": "mine.MyConfig", "AutoModelForCausalLM": "mine.My"},
+    }
+    (folder / "config.json").write_text(json.dumps(config | remote))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ModelNotFoundError, match=r"program code of its own, which .* is never run here"):
+        load_pretrained(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("adapter_config.json", "but a PEFT adapter: name its base model"),
+        ("run.json", "but a run: train it on"),
+        ("tiny.Q4_0.gguf", "but weights for llama.cpp"),
+    ],
+)
+def test_a_folder_of_another_kind_is_told_as_that(file: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / file).touch()
+    with pytest.raises(ModelNotFoundError, match=rf"has no config\.json, so it is no Hugging Face model, {told}"):
+        load_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "./models/bert", "~/bert", "a/b/c"])
+def test_a_path_that_leads_nowhere_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"there is no such folder \(/") as caught:
+        locate(name)
+    assert "hub" not in str(caught.value)
+
+
+def test_the_name_of_a_folder_here_is_that_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_model("llama", tmp_path / "llama"))
+    assert locate(".").name == "llama"
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
@@ -99,7 +150,7 @@ def test_a_trunk_without_a_language_model_head_loads_without_label_words(tmp_pat
 def test_broken_weights_are_an_error_and_no_traceback(content: bytes, tmp_path: Path) -> None:
     folder = tiny_model("llama", tmp_path / "llama")
     (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(ModelNotFoundError, match="'llama' cannot be had"):
+    with pytest.raises(ModelNotFoundError, match=r"model 'llama': .*llama cannot be loaded: "):
         load_pretrained(str(folder))
 
 

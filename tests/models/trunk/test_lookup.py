@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from adjudge.models.trunk.lookup import TokenTable, clear_gradients, keep_gradients
-from tests.models import one_by_one as ref
+from tests.models.engine import one_by_one as ref
 
 
 def trained(table: nn.Module, start: nn.Embedding, steps: int = 4) -> torch.Tensor:

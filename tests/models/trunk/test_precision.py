@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from adjudge.models.trunk import precision
-from adjudge.models.trunk.precision import compute, default_device, resolve_precision
+from adjudge.models.trunk.precision import BATCH_TOLERANCES, Resolved, compute, default_device, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -22,6 +24,14 @@ def test_what_is_asked_for_is_taken() -> None:
 def test_auto_goes_by_the_cpus_units(has_units: bool, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: has_units)
     assert resolve_precision("auto", CPU) == chosen
+
+
+def test_every_precision_states_what_neighbours_may_change_and_the_guide_says_the_same() -> None:
+    assert set(BATCH_TOLERANCES) == set(get_args(Resolved))
+    guide = (Path(__file__).parents[3] / "docs" / "predicting.md").read_text(encoding="utf-8")
+    for name, tolerance in BATCH_TOLERANCES.items():
+        assert 0 < tolerance.stated <= tolerance.most
+        assert f"| {name} | {tolerance.stated:g} | {tolerance.most:g} |" in guide
 
 
 def test_matrix_products_run_in_it_and_weights_stay() -> None:

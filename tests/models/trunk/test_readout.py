@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.methods.fit_network import Normalisation, choose_prompt, label_head
 from adjudge.methods.method import Setting
+from adjudge.models.assembly import Normalisation, choose_prompt, label_head
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.engine.engine import Engine
 from adjudge.models.engine.network import Network
@@ -154,7 +154,7 @@ def test_no_scores_of_tokens_times_vocabulary_are_made(tmp_path: Path, monkeypat
     prompt = choose_prompt(pretrained, "plain", 400, Setting(Task(name="t"), LABELS))
     head = label_head(pretrained, prompt, space="vocabulary")
     network = build_network(pretrained, head, prompt, "float32")
-    rows = prompt.encode(["long " * 20] * 16, pretrained.tokenizer)
+    rows = prompt.encode(["long " * 12] * 16, pretrained.tokenizer)
     tokens = network.engine.n_tokens(rows, prompt.prefix_ids)
     monkeypatch.setattr("adjudge.models.trunk.readout._CHUNK_ENTRIES", 200_000)
     with Sizes() as seen:

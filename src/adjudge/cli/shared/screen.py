@@ -44,8 +44,13 @@ def complain(message: str, *, mark: str = "error") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON and nothing else to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print JSON and nothing else to standard output; with escapes where its encoding lacks a character."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def table(
@@ -130,7 +135,7 @@ def size(n_bytes: float) -> str:
 
 
 def quiet_libraries() -> None:
-    """Keep the model libraries' own messages and bars off the screen, unless the environment asks for them.
+    """Keep the model libraries' own messages and bars off the screen and out of logs, unless the environment asks.
 
     Must run before they are imported: they read these variables once.
     """
@@ -140,6 +145,9 @@ def quiet_libraries() -> None:
         "HF_HUB_VERBOSITY": "error",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "DISABLE_SAFETENSORS_CONVERSION": "1",
     }.items():
         os.environ.setdefault(name, value)
     root = logging.getLogger()

@@ -26,12 +26,17 @@ class GateOptions:
 
     Attributes:
         token_counter: counts tokens; without it, token lengths are not checked.
+        known_counter: counts the tokens that the model's vocabulary knows; without it, texts of unknown tokens alone
+            are not looked for.
         max_tokens: tokens of text that the model keeps; longer texts are truncated. None: no limit known.
         model: the model's name, for the message.
         out_of_fold: out-of-fold probabilities of a baseline; without it, labels are not checked for noise.
         near_duplicate_threshold: least Jaccard similarity of two texts' sets of character shingles, in (0, 1]. At the
             default, two texts of 20 words that differ in two words are still near (their similarity is about 0.8 and
             rarely below 0.7).
+        copy_share: least share of equal words from which a near duplicate counts as a copy, in (0, 1]: two of 20
+            words, or one of ten, may differ at the default (of texts of 30 words and more, one in five). Below it,
+            texts are worded alike.
         min_class_rows: a class with fewer rows in a split is reported.
         imbalance_ratio: largest over smallest class of train from which imbalance is reported.
         long_text_characters: a text with more characters is reported.
@@ -41,10 +46,12 @@ class GateOptions:
     """
 
     token_counter: TokenCounter | None = None
+    known_counter: TokenCounter | None = None
     max_tokens: int | None = None
     model: str | None = None
     out_of_fold: OutOfFoldPredictor | None = None
     near_duplicate_threshold: float = 0.7
+    copy_share: float = 0.9
     min_class_rows: int = 20
     imbalance_ratio: float = 3.0
     long_text_characters: int = 100_000
@@ -55,10 +62,9 @@ class GateOptions:
     def __post_init__(self) -> None:
         """Refuse values outside their ranges, all problems at once."""
         problems = []
-        if not 0 < self.near_duplicate_threshold <= 1:
-            problems.append(
-                f"near_duplicate_threshold: must lie above 0 and at most 1, got {self.near_duplicate_threshold}"
-            )
+        for name in ("near_duplicate_threshold", "copy_share"):
+            if not 0 < getattr(self, name) <= 1:
+                problems.append(f"{name}: must lie above 0 and at most 1, got {getattr(self, name)}")
         if self.imbalance_ratio < 1:
             problems.append(f"imbalance_ratio: must be at least 1, got {self.imbalance_ratio}")
         for name in ("min_class_rows", "long_text_characters", "scan_characters", "sample_rows"):
@@ -83,6 +89,8 @@ class Finding:
         rows: at most 1,000 of them, each ``{"split": name, "row": 1-based data record}``.
         rows_truncated: whether `rows` leaves some out.
         message: one sentence: how many, what it means, what to do.
+        pairs: at most 100 pairs of rows that belong together, each ``{"rows": [{"split", "row"}, {"split", "row"}],
+            "equal_words": share, "same_label": bool}``.
     """
 
     code: str
@@ -93,6 +101,7 @@ class Finding:
     rows: tuple[dict[str, Any], ...]
     rows_truncated: bool
     message: str
+    pairs: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The finding as in ``check.json``."""
@@ -105,6 +114,7 @@ class Finding:
             "rows": [dict(row) for row in self.rows],
             "rows_truncated": self.rows_truncated,
             "message": self.message,
+            **({"pairs": [dict(pair) for pair in self.pairs]} if self.pairs else {}),
         }
 
 

@@ -1,24 +1,16 @@
-"""Labels that are missing, unknown, written in several ways, too rare to learn or to measure."""
+"""Labels that are missing, unknown, too rare to learn or to measure."""
 
 from __future__ import annotations
-
-import unicodedata
-from collections import defaultdict
 
 import numpy as np
 import numpy.typing as npt
 
-from adjudge.core.errors import nearest
 from adjudge.data.checks.contract import Check, Context, Finding, finding
 from adjudge.data.checks.corpus import Corpus
 from adjudge.data.checks.wording import labels, listed, percent, rows, verb
+from adjudge.data.spelling import near_label
 
 _SHOWN = 10
-
-
-def fold(label: str) -> str:
-    """A label without the differences that people do not mean: NFC, case, and white space."""
-    return " ".join(unicodedata.normalize("NFC", label).casefold().split())
 
 
 def label_counts(corpus: Corpus) -> npt.NDArray[np.int64]:
@@ -56,8 +48,7 @@ def unknown_label(context: Context) -> list[Finding]:
         if len(at):
             held = label_counts(corpus)[index] > 0
             names = [corpus.written[i] for i in np.flatnonzero(held & unknown).tolist()]
-            near = nearest(names[0], context.labels)
-            hint = f" ({names[0]!r} is near {near!r})" if near else ""
+            hint = f" ({described})" if (described := near_label(names[0], context.labels)) else ""
             message = (
                 f"{rows(len(at))} of {name} ({percent(len(at) / of.sum())}) {verb(len(at), 'has', 'have')} a label "
                 f"outside the label set, {listed(names)}{hint}, which no model can answer; correct it, or add it to "
@@ -65,31 +56,6 @@ def unknown_label(context: Context) -> list[Finding]:
             )
             found.append(finding("unknown_label", "error", corpus, at, message))
     return found
-
-
-def label_variants(context: Context) -> list[Finding]:
-    """Labels that differ from a more common one by case or white space alone; the rows of the rarer ones."""
-    corpus = context.corpus
-    totals = label_counts(corpus).sum(axis=0)
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(corpus.written):
-        groups[fold(label)].append(index)
-    rare = np.zeros(len(corpus.written), dtype=np.bool_)
-    shown = []
-    for group in groups.values():
-        if len(group) > 1:
-            main, *others = sorted(group, key=lambda index: (-totals[index], index))
-            rare[others] = True
-            shown.append(" = ".join(repr(corpus.written[index]) for index in (main, *others)))
-    if not shown:
-        return []
-    at = np.flatnonzero(corpus.with_label(rare))
-    message = (
-        f"{labels(len(shown))} {verb(len(shown), 'is', 'are')} written in several ways ({'; '.join(shown[:_SHOWN])}), "
-        f"so that {rows(len(at))} ({percent(len(at) / len(corpus))}) would be classes of their own; write each label "
-        "in one way."
-    )
-    return [finding("label_variants", "warning", corpus, at, message)]
 
 
 def class_sizes(context: Context) -> list[Finding]:
@@ -154,7 +120,6 @@ def _none() -> npt.NDArray[np.int64]:
 CHECKS = (
     Check({"missing_label": "a row has no label"}, missing_label),
     Check({"unknown_label": "a label is not one of the label set"}, unknown_label),
-    Check({"label_variants": "labels that differ by case or white space alone"}, label_variants),
     Check(
         {
             "missing_class": "a label has no row in a split",

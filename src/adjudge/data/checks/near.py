@@ -9,6 +9,7 @@ two texts are compared if all entries of one of b bands of r are equal, which ha
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations_with_replacement, pairwise
 
@@ -19,8 +20,9 @@ import rensa
 
 from adjudge.core.protocols import Advance
 from adjudge.core.seeds import stream_seed
-from adjudge.data.checks.contract import Check, Context, Finding, finding
-from adjudge.data.checks.wording import percent, rows, texts
+from adjudge.data.checks.contract import Check, Context, Finding, GateOptions
+from adjudge.data.checks.described import Described
+from adjudge.data.checks.twins import KINDS, Twins, equal_share, is_copy, words
 
 SHINGLE = 3
 RECALL = 0.95
@@ -31,6 +33,8 @@ _NEIGHBOURS = 8
 _CHUNK_CHARACTERS, _CHUNK_PAIRS = 2_000_000, 100_000
 _BUDGET_SHINGLES = 100_000_000
 """Shingles compared exactly before the search stops: half a million pairs of texts of 100 characters."""
+_ALIKE_LOOKED_AT = 8
+"""Near pairs of a text with one split that are looked at for a copy."""
 _SLACK = 2.5
 """Pairs whose estimate lies this many standard errors below the threshold are not verified."""
 
@@ -66,7 +70,7 @@ def jaccard(first: Shingles, second: Shingles) -> float:
 
 
 def near_duplicate(context: Context) -> list[Finding]:
-    """Texts that are nearly another one; one finding for each split and each pair of splits."""
+    """Texts that are nearly another one; findings for each split and each pair of splits, copies apart from others."""
     corpus, options = context.corpus, context.options
     held = corpus.presence()
     keys = np.flatnonzero(held.any(axis=0))
@@ -74,48 +78,16 @@ def near_duplicate(context: Context) -> list[Finding]:
         return []
     scanned = corpus.distinct.gather(keys).str.slice(0, options.scan_characters).str.to_lowercase()
     with context.progress.task("Looking for near duplicates", 2 * len(keys)) as advance:
-        pairs = _Pairs(scanned, held[:, keys].T, options.near_duplicate_threshold)
-        twins, leader = pairs.find(stream_seed(options.seed, "sample"), advance)
-    twin = np.zeros_like(held)
-    twin[:, keys] = twins.T
-    group = np.arange(len(corpus.distinct))
-    group[keys] = keys[leader]
+        pairs = _Pairs(scanned, held[:, keys].T, options)
+        pairs.find(stream_seed(options.seed, "sample"), advance)
+    described = Described(context, keys, {"copy": pairs.copies, "alike": pairs.alike}, complete=pairs.complete)
+    splits = range(len(corpus.names))
     return [
         found
-        for first, second in combinations_with_replacement(range(len(corpus.names)), 2)
-        for found in _between(context, (first, second), twin, group, complete=pairs.complete)
+        for kind in KINDS
+        for first, second in combinations_with_replacement(splits, 2)
+        for found in described.between(kind, first, second)
     ]
-
-
-def _between(
-    context: Context, pair: tuple[int, int], twin: npt.NDArray[np.bool_], group: IntArray, *, complete: bool
-) -> list[Finding]:
-    """The finding about two splits (or one, given twice), if there is one."""
-    corpus, options = context.corpus, context.options
-    first, second = pair
-    chosen = (corpus.of(first) & twin[second][corpus.key]) | (corpus.of(second) & twin[first][corpus.key])
-    at = np.flatnonzero(chosen & ~corpus.empty)
-    if not len(at):
-        return []
-    at = at[np.lexsort((at, corpus.key[at], group[corpus.key[at]]))]
-    count = len(np.unique(corpus.key[at]))
-    if first == second:
-        where, harm = f"another text of {corpus.names[first]}", "they are hardly independent rows; keep one of each"
-        share = len(at) / corpus.of(first).sum()
-    else:
-        where = f"a text of the other of {corpus.names[first]} and {corpus.names[second]}"
-        harm = "results there may flatter the model; remove them from one of the two"
-        share = corpus.of(second)[at].sum() / corpus.of(second).sum()
-    cut = bool((corpus.texts.gather(at).str.len_chars() > options.scan_characters).any())
-    message = (
-        f"{'' if complete else 'at least '}{texts(count)} ({rows(len(at))}, {percent(share)} of "
-        f"{corpus.names[second]}) are nearly, not exactly, {where} (Jaccard similarity of their sets of {SHINGLE} "
-        f"neighbouring characters at least {options.near_duplicate_threshold:g}"
-        f"{f', judged by their first {options.scan_characters:,} characters' if cut else ''}"
-        f"{'' if complete else '; the search stopped early because so many texts are alike'}): {harm}."
-    )
-    names = tuple(dict.fromkeys((corpus.names[first], corpus.names[second])))
-    return [finding("near_duplicate", "warning", corpus, at, message, splits=names)]
 
 
 class _Pairs:
@@ -124,19 +96,24 @@ class _Pairs:
     Args:
         distinct: ``[D]`` texts, lower case, cut to what is looked at.
         held: ``[D, S]`` which splits hold a text.
-        threshold: least Jaccard similarity.
+        options: the thresholds.
+
+    Attributes:
+        copies: pairs that `is_copy` says are copies.
+        alike: the other near pairs.
     """
 
-    def __init__(self, distinct: pl.Series, held: npt.NDArray[np.bool_], threshold: float) -> None:
+    def __init__(self, distinct: pl.Series, held: npt.NDArray[np.bool_], options: GateOptions) -> None:
         self._texts = distinct
         self._held = held
-        self._threshold = threshold
-        self._bands, self._rows = bands_for(threshold)
-        self._twins = np.zeros_like(held)
-        self._leader = np.arange(len(distinct))
-        self._rejected: set[tuple[int, int]] = set()
-        self._shingles: dict[int, Shingles] = {}
-        self._cached = 0
+        self._threshold = options.near_duplicate_threshold
+        self._copy_share = options.copy_share
+        self._bands, self._rows = bands_for(self._threshold)
+        self.copies, self.alike = (Twins.none(*held.shape) for _ in KINDS)
+        self._looked_at = np.zeros(held.shape, dtype=np.int16)
+        self._decided: set[tuple[int, int]] = set()
+        self._cached: dict[int, tuple[Shingles, Counter[str]]] = {}
+        self._cached_characters = 0
         self._spent = 0
 
     @property
@@ -144,8 +121,8 @@ class _Pairs:
         """Whether every proposed pair was decided."""
         return self._spent < _BUDGET_SHINGLES
 
-    def find(self, seed: int, advance: Advance) -> tuple[npt.NDArray[np.bool_], IntArray]:
-        """``[D, S]`` whether a text has a near twin in a split, and ``[D]`` the first text of its group."""
+    def find(self, seed: int, advance: Advance) -> None:
+        """Fill `copies` and `alike`."""
         bytes_, bands = self._sign(seed, advance)
         size = bytes_.shape[1]
         error = math.sqrt(self._threshold * (1 - self._threshold) / size)
@@ -165,37 +142,42 @@ class _Pairs:
                     likely = (bytes_[a] == bytes_[b]).sum(axis=1) >= least
                     self._verify(a[likely], b[likely])
             advance(len(order) * (number + 1) // len(bands) - len(order) * number // len(bands))
-        return self._twins, self._leader
 
     def _open(self, first: IntArray, second: IntArray) -> npt.NDArray[np.bool_]:
-        """Which pairs could still add something: a split whose twin one of the two has not found yet."""
-        news = self._held[second] & ~self._twins[first]
-        news |= self._held[first] & ~self._twins[second]
+        """Which pairs could still add something: of one of the two no copy in a split of the other is known yet.
+
+        A text with so many others in like words is left alone: where one pattern fills a file, copies are no news.
+        """
+        closed = (self.copies.twin >= 0) | (self._looked_at >= _ALIKE_LOOKED_AT)
+        news = self._held[second] & ~closed[first]
+        news |= self._held[first] & ~closed[second]
         return np.asarray(news.any(axis=1))
 
     def _verify(self, first: IntArray, second: IntArray) -> None:
         for a, b in zip(first.tolist(), second.tolist(), strict=True):
             if not self.complete:
                 return
-            if (a, b) in self._rejected:
+            if (a, b) in self._decided:
                 continue
-            if jaccard(self._shingled(a), self._shingled(b)) >= self._threshold:
-                self._twins[a] |= self._held[b]
-                self._twins[b] |= self._held[a]
-                self._leader[a] = self._leader[b] = min(self._leader[a], self._leader[b])
-            else:
-                self._rejected.add((a, b))
+            self._decided.add((a, b))
+            (shingles, words_), (other_shingles, other_words) = self._taken_apart(a), self._taken_apart(b)
+            if jaccard(shingles, other_shingles) < self._threshold:
+                continue
+            found = self.copies if is_copy(words_, other_words, self._copy_share) else self.alike
+            found.add(a, b, self._held, equal_share(words_, other_words))
+            self._looked_at[a] += self._held[b]
+            self._looked_at[b] += self._held[a]
 
-    def _shingled(self, index: int) -> Shingles:
-        found = self._shingles.get(index)
+    def _taken_apart(self, index: int) -> tuple[Shingles, Counter[str]]:
+        found = self._cached.get(index)
         if found is None:
             text = self._texts[index]
-            if self._cached > _CHUNK_CHARACTERS:
-                self._shingles.clear()
-                self._cached = 0
-            self._cached += len(text)
-            found = self._shingles[index] = shingle_set(text)
-        self._spent += len(found)
+            if self._cached_characters > _CHUNK_CHARACTERS:
+                self._cached.clear()
+                self._cached_characters = 0
+            self._cached_characters += len(text)
+            found = self._cached[index] = (shingle_set(text), words(text))
+        self._spent += len(found[0])
         return found
 
     def _sign(self, seed: int, advance: Advance) -> tuple[npt.NDArray[np.uint8], UintArray]:
@@ -245,4 +227,12 @@ def _mix(values: UintArray) -> UintArray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-CHECKS = (Check({"near_duplicate": "a text is nearly, not exactly, another one"}, near_duplicate),)
+CHECKS = (
+    Check(
+        {
+            "near_duplicate": "a text is a copy of another one but for a few words",
+            "similar_wording": "a text is worded much like another one, and is no copy",
+        },
+        near_duplicate,
+    ),
+)

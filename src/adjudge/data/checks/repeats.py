@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 
 from adjudge.data.checks.contract import Check, Context, Finding, finding
-from adjudge.data.checks.corpus import Corpus
-from adjudge.data.checks.labels import fold
+from adjudge.data.checks.corpus import Corpus, IntArray
 from adjudge.data.checks.wording import percent, rows, texts, verb
+from adjudge.data.spelling import fold
 
 
 def duplicate(context: Context) -> list[Finding]:
@@ -53,16 +53,14 @@ def overlap(context: Context) -> list[Finding]:
 
 
 def contradiction(context: Context) -> list[Finding]:
-    """Texts that have different labels, over all splits. Labels that differ by case or space alone are equal here."""
+    """Texts that have different labels, over all splits. Labels that people read as one are equal here."""
     corpus = context.corpus
-    cells = [tuple(sorted({fold(corpus.written[i]) for i in _labels_of(corpus, k)})) for k in _cells(corpus)]
-    folded = {cell: index for index, cell in enumerate(dict.fromkeys(cells))}
-    meaning = np.array([folded[cell] for cell in cells], dtype=np.int64)
-    at = np.flatnonzero((corpus.label >= 0) & ~corpus.empty)
+    meaning = meanings(corpus)
+    at = np.flatnonzero((meaning >= 0) & ~corpus.empty)
     if not len(at):
         return []
-    label = meaning[corpus.label[at]]
-    least = np.full(len(corpus.distinct), len(folded), dtype=np.int64)
+    label = meaning[at]
+    least = np.full(len(corpus.distinct), len(corpus), dtype=np.int64)
     most = np.full(len(corpus.distinct), -1, dtype=np.int64)
     np.minimum.at(least, corpus.key[at], label)
     np.maximum.at(most, corpus.key[at], label)
@@ -76,6 +74,14 @@ def contradiction(context: Context) -> list[Finding]:
         f"{percent(len(at) / len(corpus))}), so that no model can be right on all of them; decide on one label."
     )
     return [finding("contradiction", "warning", corpus, at, message)]
+
+
+def meanings(corpus: Corpus) -> IntArray:
+    """``[N]`` a number for each row's labels, equal where people read them as the same; -1 without a label."""
+    cells = [tuple(sorted({fold(corpus.written[i]) for i in _labels_of(corpus, k)})) for k in _cells(corpus)]
+    folded = {cell: index for index, cell in enumerate(dict.fromkeys(cells))}
+    meaning = np.array([*(folded[cell] for cell in cells), -1], dtype=np.int64)  # the last one for a missing label
+    return meaning[corpus.label]
 
 
 def _cells(corpus: Corpus) -> range:

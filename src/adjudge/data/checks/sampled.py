@@ -43,7 +43,7 @@ def token_length(context: Context) -> list[Finding]:
     options, corpus = context.options, context.corpus
     if options.token_counter is None or not len(corpus):
         return []
-    at, sampled = _sample(context, np.arange(len(corpus)))
+    at, sampled = sample(context, np.arange(len(corpus)))
     lengths, cut = _count_tokens(context, options.token_counter, at)
     model = options.model or "the model"
     median, high = (int(q) for q in np.quantile(lengths, [0.5, 0.95], method="higher"))
@@ -97,11 +97,12 @@ def label_noise(context: Context) -> list[Finding]:
         return []
     known = [i for i, label in enumerate(corpus.written) if label in context.labels]
     usable = np.flatnonzero(np.isin(corpus.label, known) & ~corpus.empty)
-    at, sampled = _sample(context, usable)
+    at, sampled = sample(context, usable)
     sizes = np.bincount(corpus.label[at], minlength=len(corpus.written))
     classes = np.flatnonzero(sizes >= FOLDABLE_ROWS)
     if len(classes) < 2:
         return []
+    rare = int(np.count_nonzero(sizes)) - len(classes)
     at = at[np.isin(corpus.label[at], classes)]
     given = np.searchsorted(classes, corpus.label[at])
     texts = corpus.texts.gather(at).str.slice(0, options.scan_characters).to_list()
@@ -120,7 +121,8 @@ def label_noise(context: Context) -> list[Finding]:
     message = (
         f"{labels(len(ranked))} ({percent(len(ranked) / len(at))}) {verb(len(ranked), 'is', 'are')} contradicted with "
         f"confidence by a baseline that did not see them{sampled}, the most suspicious first; read those and correct "
-        "what is wrong."
+        f"what is wrong. Looked at: {rows(len(at))} of {labels(len(classes))}"
+        f"{f'; {labels(rare)} with fewer than {FOLDABLE_ROWS} rows there left out' if rare else ''}."
     )
     return [finding("label_noise", "note", corpus, ranked, message)]
 
@@ -146,7 +148,7 @@ def suspects(
     return at[margin > 0], margin[margin > 0]
 
 
-def _sample(context: Context, usable: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str]:
+def sample(context: Context, usable: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], str]:
     """A sample of these corpus positions, stratified by split and label, and a clause that says so."""
     corpus, size = context.corpus, context.options.sample_rows
     strata = corpus.split[usable].astype(np.int64) * (corpus.holds.shape[0] + 1) + corpus.label[usable] + 1

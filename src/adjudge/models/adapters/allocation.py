@@ -13,7 +13,7 @@ _BETA = 0.85  # of both moving averages, the paper's choice
 
 
 @dataclass(frozen=True)
-class Budget:
+class RankBudget:
     """How many singular values are left at a step (Zhang et al. 2023, equation 12).
 
     Attributes:
@@ -33,7 +33,7 @@ class Budget:
     every: int
 
     @classmethod
-    def of(cls, start: int, rank: int, total: int) -> Budget:
+    def of(cls, start: int, rank: int, total: int) -> RankBudget:
         """A tenth of the steps before the first choice, three tenths after the last, a hundred choices at most."""
         return cls(start, rank, total, total // 10, 3 * total // 10, max(1, total // 100))
 
@@ -56,14 +56,14 @@ class RankAllocation:
 
     Attributes:
         trunk: with AdaLoRA's factors.
-        budget: see `Budget`.
+        budget: see `RankBudget`.
         orthogonality: weight of the penalty (equation 4).
         averages: smoothed sensitivity and uncertainty by parameter, ``<kind>.<name>``; and ``kept.<name>``, which
             values were left at the last choice.
     """
 
     trunk: nn.Module
-    budget: Budget
+    budget: RankBudget
     orthogonality: float
     averages: dict[str, torch.Tensor] = field(default_factory=dict)
 

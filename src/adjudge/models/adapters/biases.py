@@ -45,16 +45,16 @@ def train_biases(trunk: nn.Module, new: Sequence[str] = ()) -> list[str]:
         if layer.bias is None:
             layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
             added.append(name)
-    found = []
+    trained = []
     for name, module in trunk.named_modules():
         bias = getattr(module, "bias", None)
         if isinstance(bias, nn.Parameter):
             bias.requires_grad_(True)
-            found.append(f"{name}.bias")
-    if not found:
+            trained.append(f"{name}.bias")
+    if not trained:
         raise ConfigError("the model has no biases to train; set new_biases: all, or use lora")
     remember(trunk, Biases({"peft_type": "BITFIT", "new": added}))
-    return found
+    return trained
 
 
 def load_biases(trunk: nn.Module, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> tuple[int, int]:

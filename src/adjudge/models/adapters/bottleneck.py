@@ -37,6 +37,11 @@ class Bottleneck(nn.Module):
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The module's own weight: some architectures ask a layer for its number format or device."""
+        return self.base_layer.get_parameter("weight")
+
     def forward(self, *inputs: Any, **options: Any) -> torch.Tensor:
         """The module's output ``[..., H]``, adapted."""
         hidden: torch.Tensor = self.base_layer(*inputs, **options)

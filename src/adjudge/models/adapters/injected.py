@@ -12,9 +12,11 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.models.adapters.memory import remember
-from adjudge.models.adapters.target_layers import Targets
+from adjudge.models.adapters.target_layers import Targets, transposed
 
 ADAPTER = "default"
+# What an ``adapter_config.json`` names weights in.
+_NAMES = frozenset({"target_modules", "target_parameters", "feedforward_modules"})
 
 Variant = Literal["plain", "dora", "pissa"]
 
@@ -73,6 +75,7 @@ def add_lora(
         "use_dora": variant == "dora",
         "target_modules": sorted(chosen.layers),
         "target_parameters": sorted(chosen.parameters) or None,
+        "fan_in_fan_out": transposed(trunk, chosen.layers),
         "bias": "none",
         "inference_mode": True,
     }
@@ -95,6 +98,7 @@ def add_ia3(trunk: nn.Module, *, keys_values: Sequence[str], mlp: Sequence[str])
         "peft_type": "IA3",
         "target_modules": sorted([*keys_values, *mlp]),
         "feedforward_modules": sorted(mlp),
+        "fan_in_fan_out": transposed(trunk, [*keys_values, *mlp]),
         "inference_mode": True,
     }
     with torch.random.fork_rng(devices=[]):  # PEFT draws numbers and then puts ones in their place
@@ -118,21 +122,44 @@ def add_adalora(
         # PEFT wants a length of training; its own allocator is not used, so any will do.
         "total_step": 1,
         "target_modules": sorted(targets),
+        "fan_in_fan_out": transposed(trunk, targets),
         "bias": "none",
         "inference_mode": True,
     }
     inject(trunk, values)
 
 
-def inject(trunk: nn.Module, values: dict[str, Any], **options: Any) -> None:
+class _Bare(nn.Module):
+    """A trunk without its configuration.
+
+    By a model's type PEFT takes names of layers for those of older versions of the architecture: a layer
+    ``gate_proj`` of today for what once was a part of a mixture's experts. Names here are those of the trunk as it is.
+    """
+
+    def __init__(self, trunk: Any) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.is_loaded_in_4bit = getattr(trunk, "is_loaded_in_4bit", False)
+
+
+def inject(trunk: Any, values: dict[str, Any], **options: Any) -> None:
     """Freeze a trunk and inject the adapter that an ``adapter_config.json`` describes."""
     from peft import AdaLoraConfig, IA3Config, LoraConfig, inject_adapter_in_model
 
     kinds: dict[str, Any] = {"LORA": LoraConfig, "IA3": IA3Config, "ADALORA": AdaLoraConfig}
     given = {name: value for name, value in values.items() if name not in ("peft_type", "inference_mode")}
+    for name in _NAMES.intersection(given):
+        given[name] = None if given[name] is None else [_inside(target) for target in given[name]]
     trunk.requires_grad_(False)
-    inject_adapter_in_model(kinds[values["peft_type"]](**given, **options), trunk, adapter_name=ADAPTER)
+    bare: Any = _Bare(trunk)
+    inject_adapter_in_model(kinds[values["peft_type"]](**given, **options), bare, adapter_name=ADAPTER)
+    trunk.peft_config = bare.peft_config  # by which PEFT finds the adapter's tensors
     remember(trunk, Injected(values))
+
+
+def _inside(name: str) -> str:
+    """What a trunk's module or parameter is called in `_Bare`."""
+    return f"trunk.{name}"
 
 
 def load_injected(trunk: nn.Module, values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> tuple[int, int]:
@@ -140,7 +167,10 @@ def load_injected(trunk: nn.Module, values: dict[str, Any], tensors: dict[str, t
     from peft import set_peft_model_state_dict
 
     inject(trunk, values)
-    outcome = set_peft_model_state_dict(trunk, tensors, adapter_name=ADAPTER)
+    bare: Any = _Bare(trunk)
+    bare.peft_config = trunk.peft_config
+    state = {_inside(name): tensor for name, tensor in tensors.items()}
+    outcome = set_peft_model_state_dict(bare, state, adapter_name=ADAPTER)
     missing = [name for name in outcome.missing_keys if "lora_" in name or "ia3_" in name]
     return len(missing), len(outcome.unexpected_keys)
 

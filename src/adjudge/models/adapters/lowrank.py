@@ -40,7 +40,7 @@ class LowRankLinear(nn.Module):
         self.lora_A: nn.ModuleDict = layer.lora_A
         self.lora_B: nn.ModuleDict = layer.lora_B
         self.scaling = float(layer.scaling[adapter])
-        self.family: Family | None = None
+        self.family: SharedInputLayers | None = None
         self._adapter = adapter
         self._layer = (layer,)  # in a tuple, so that it is no submodule a second time
 
@@ -49,6 +49,11 @@ class LowRankLinear(nn.Module):
         """PEFT's layer, whose weights these are."""
         layer: nn.Module = self._layer[0]
         return layer
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The frozen weight ``[out, in]``: some architectures ask a layer for its number format or device."""
+        return self.base_layer.weight
 
     @property
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,7 +66,7 @@ class LowRankLinear(nn.Module):
         return outputs([self], x)[0] if self.family is None else self.family.output(self, x)
 
 
-class Family:
+class SharedInputLayers:
     """Layers that are called one after the other with the same states; the first call computes for all.
 
     If one comes with other states while outputs wait, they are no family, and from then on each computes for itself.
@@ -92,7 +97,7 @@ class Family:
 
 
 def forget_waiting(trunk: nn.Module) -> None:
-    """`Family.forget` for all families of a trunk."""
+    """`SharedInputLayers.forget` for all families of a trunk."""
     for layer in trunk.modules():
         if isinstance(layer, LowRankLinear) and layer.family is not None:
             layer.family.forget()
@@ -173,7 +178,7 @@ def fuse_lora(trunk: nn.Module) -> int:
             fused = [child for child in members if isinstance(child, LowRankLinear)]
             for width in {child.base_layer.in_features for child in fused}:
                 readers = [child for child in fused if child.base_layer.in_features == width]
-                family = Family(readers) if len(readers) > 1 else None
+                family = SharedInputLayers(readers) if len(readers) > 1 else None
                 for child in readers:
                     child.family = family
     return len(plain)

@@ -26,5 +26,5 @@ def remember(trunk: Any, adapter: Adapter) -> None:
 
 def remembered(trunk: Any) -> Adapter:
     """What `remember` noted."""
-    found: Adapter = trunk.adjudge_adapter
-    return found
+    adapter: Adapter = trunk.adjudge_adapter
+    return adapter

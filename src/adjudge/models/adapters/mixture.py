@@ -59,8 +59,8 @@ class RouterBalance:
 
     def _note(self, _router: nn.Module, _inputs: Any, output: Any) -> None:
         if self._open:
-            found = output[self._index] if isinstance(output, tuple) else output
-            self._logits.append(found.reshape(-1, found.shape[-1]))
+            logits = output[self._index] if isinstance(output, tuple) else output
+            self._logits.append(logits.reshape(-1, logits.shape[-1]))
 
 
 def routers(trunk: nn.Module) -> list[tuple[nn.Module, int]]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.optional import require
-from adjudge.models.adapters.target_layers import resolve_targets
+from adjudge.models.adapters.target_layers import matrix, resolve_targets
 
 Quantization = Literal["none", "nf4"]
 
@@ -101,12 +101,12 @@ def dynamic_codes() -> torch.Tensor:
 
     After the sign, zeros count powers of ten and what is left of the bits divides ``[0.1, 1]`` evenly.
     """
-    found = [0.0, 1.0]
+    codes = [0.0, 1.0]
     for bits in range(7):
         edges = torch.linspace(0.1, 1, 2**bits + 1)
         middles = (edges[:-1] + edges[1:]) / 2 * 10.0 ** (bits - 6)
-        found += middles.tolist() + (-middles).tolist()
-    return torch.tensor(sorted(found))
+        codes += middles.tolist() + (-middles).tolist()
+    return torch.tensor(sorted(codes))
 
 
 @lru_cache(maxsize=1)
@@ -156,7 +156,10 @@ def quantize_trunk(trunk: nn.Module, device: torch.device) -> dict[str, Any]:
         compute = "4-bit layers of bitsandbytes"
     else:
         with torch.no_grad():
-            for name in names:
+            for name in targets.layers:
+                weight = matrix(trunk.get_submodule(name))
+                weight.copy_(dequantize(quantize(weight)))
+            for name in targets.parameters:
                 weight = trunk.get_parameter(name)
                 weight.copy_(dequantize(quantize(weight)))
         compute = "weights rounded to NF4 and computed with in full: the numerics of 4 bits, not their memory"
@@ -169,17 +172,17 @@ def _into_4bit_layers(trunk: Any, names: tuple[str, ...]) -> None:
     for name in names:
         parent, _, last = name.rpartition(".")
         old: Any = trunk.get_submodule(name)
+        weight = matrix(old).contiguous()
+        outer, inner = weight.shape
         new = library.nn.Linear4bit(
-            old.in_features,
-            old.out_features,
+            inner,
+            outer,
             bias=old.bias is not None,
             compute_dtype=torch.bfloat16,
             compress_statistics=True,
             quant_type="nf4",
         )
-        new.weight = library.nn.Params4bit(
-            old.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
-        )
+        new.weight = library.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", compress_statistics=True)
         new.bias = old.bias
         setattr(trunk.get_submodule(parent), last, new)
     # How PEFT knows that its own 4-bit layers belong on top.

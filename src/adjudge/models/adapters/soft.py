@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from adjudge.core.errors import ConfigError
-from adjudge.models.adapters.anatomy import study
+from adjudge.models.adapters.anatomy import attention_layers
 from adjudge.models.adapters.memory import remember
 
 Encoder = Literal["mlp", "lstm"]
@@ -183,11 +183,10 @@ def add_prefix(trunk: nn.Module, ids: Sequence[int], *, projection: int | None =
     Raises:
         ConfigError: the layers' keys and values have different shapes, or cannot be reached.
     """
-    layers = study(trunk, tuple(ids)).attention
-    shapes = {tuple(layer.keys.shape) for layer in layers}
-    if len(shapes) > 1:
+    layers = attention_layers(trunk, tuple(ids))
+    if len({state.shape for layer in layers for state in (layer.keys, layer.values)}) > 1:
         raise ConfigError(
-            f"{type(trunk).__name__}: its layers' keys differ in shape, which prefix does not do; use lora"
+            f"{type(trunk).__name__}: its layers' keys and values differ in shape, which prefix does not do; use lora"
         )
     heads, size = layers[0].keys.shape[1:]
     start = torch.stack([state for layer in layers for state in (layer.keys, layer.values)], dim=1).flatten(1)
@@ -208,7 +207,7 @@ def load_soft(trunk: nn.Module, values: dict[str, Any], tensors: dict[str, torch
         return 1, len(tensors)
     tokens: SoftPrompt | SoftPrefix = SoftPrompt(table)
     if values["peft_type"] == "PREFIX_TUNING":
-        names = [layer.name for layer in study(trunk).attention]
+        names = [layer.name for layer in attention_layers(trunk)]
         tokens = SoftPrefix(names, values["num_attention_heads"], table)
     _attach(trunk, tokens, values)
     return 0, len(tensors) - 1
@@ -228,7 +227,8 @@ def _described(trunk: nn.Module, peft_type: str, length: int, width: int) -> dic
         "num_virtual_tokens": length,
         "token_dim": width,
         "num_transformer_submodules": 1,
-        "num_attention_heads": config.num_attention_heads,
-        "num_layers": config.num_hidden_layers,
+        # PEFT wants numbers, also of models that attend by no heads.
+        "num_attention_heads": getattr(config, "num_attention_heads", 1),
+        "num_layers": getattr(config, "num_hidden_layers", 1),
         "inference_mode": True,
     }

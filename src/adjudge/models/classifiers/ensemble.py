@@ -11,7 +11,7 @@ import numpy.typing as npt
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.decision import Decision
 from adjudge.core.errors import DataError
-from adjudge.core.protocols import Classifier, Progress
+from adjudge.core.protocols import Batching, BatchTolerance, Classifier, Progress
 from adjudge.models.classifiers.linear import F32
 from adjudge.models.classifiers.storage import FORMAT, load_classifier, read_manifest
 
@@ -52,6 +52,13 @@ class EnsembleClassifier:
     def labels(self) -> tuple[str, ...]:
         """The label set, in the order of the columns."""
         return self.members[0].labels
+
+    @property
+    def batch_tolerance(self) -> BatchTolerance | None:
+        """The widest of the members'; see `adjudge.core.protocols.Batching`."""
+        known = [member.batch_tolerance for member in self.members if isinstance(member, Batching)]
+        widest = [tolerance for tolerance in known if tolerance is not None]
+        return max(widest, key=lambda tolerance: (tolerance.stated, tolerance.most), default=None)
 
     def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Logits of the members' mean probabilities, ``[N, C]``: see `Decision.logits`."""

@@ -52,9 +52,9 @@ class Linear:
         """
         expected = {"weights": (n_labels, n_features), "bias": (n_labels,)}
         for name, shape in expected.items():
-            found = arrays[name].shape if name in arrays else None
-            if found != shape:
-                raise DataError(f"{where}: the array {name!r} must have shape {shape}, found {found}; save it again")
+            actual = arrays[name].shape if name in arrays else None
+            if actual != shape:
+                raise DataError(f"{where}: the array {name!r} must have shape {shape}, found {actual}; save it again")
         return cls(arrays["weights"], arrays["bias"])
 
 

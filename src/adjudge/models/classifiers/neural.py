@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from adjudge.core.atomic import atomic_path, write_json
 from adjudge.core.decision import PLAIN, Decision
-from adjudge.core.errors import ConfigError, DataError, ModelNotFoundError, UsageError
-from adjudge.core.protocols import Progress
+from adjudge.core.errors import AdjudgeWarning, ConfigError, DataError, ModelNotFoundError, UsageError
+from adjudge.core.protocols import BatchTolerance, Progress
 from adjudge.core.types import Reply
 from adjudge.models.adapters import load_adapter, save_adapter
 from adjudge.models.adapters.lowrank import fuse_lora
@@ -27,6 +28,8 @@ from adjudge.models.engine.flash import Needs, choose_kernel
 from adjudge.models.engine.heads import Head, LabelHead, ScoreHead
 from adjudge.models.engine.heap import keep_freed_memory
 from adjudge.models.engine.network import Network
+from adjudge.models.engine.steadiness import make_steady
+from adjudge.models.engine.usable_precision import usable_precision
 from adjudge.models.engine.writer import Writer
 from adjudge.models.trunk.dropout import attention_dropout
 from adjudge.models.trunk.loading import Located, Pretrained, load_pretrained
@@ -87,6 +90,11 @@ class NeuralClassifier:
     def labels(self) -> tuple[str, ...]:
         """The label set, in the order of the columns."""
         return self.label_set
+
+    @property
+    def batch_tolerance(self) -> BatchTolerance:
+        """See `adjudge.core.protocols.Batching`."""
+        return self.network.batch_tolerance
 
     def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
         """See `adjudge.core.protocols.Classifier.predict_logits`."""
@@ -193,6 +201,7 @@ class NeuralClassifier:
             "attention": self.attention,
             "head": _described(head) | _written(self.writer),
             "precision": self.network.precision,
+            "batch_tolerance": self.network.batch_tolerance.stated,
             "prompt": self.prompt.to_json(),
         } | self.decision.to_json()
 
@@ -219,9 +228,12 @@ class NeuralClassifier:
             if adaptation not in ("none", "full"):
                 load_adapter(pretrained.trunk, path / "adapter")
             head = _load_head(path, manifest, pretrained, prompt)
+        attention: Attention = manifest.get("attention", "auto")
+        network = build_network(pretrained, head, prompt, manifest["precision"], attention)
+        _warn_of_looser_batches(network, manifest)
         return cls(
             label_set=tuple(manifest["labels"]),
-            network=build_network(pretrained, head, prompt, manifest["precision"], manifest.get("attention", "auto")),
+            network=network,
             prompt=prompt,
             tokenizer=pretrained.tokenizer,
             base=Located(base["name"], base["source"], base["license"], layers=layers),
@@ -231,7 +243,7 @@ class NeuralClassifier:
             temperature=float(manifest["temperature"]),
             weights=manifest.get("weights", "float32"),
             quantization=manifest.get("quantization", "none"),
-            attention=manifest.get("attention", "auto"),
+            attention=attention,
             writer=_load_writer(path, manifest, pretrained),
             decision=Decision.from_json(manifest),
         )
@@ -251,7 +263,7 @@ def build_network(
         pretrained: its trunk may be adapted.
         head: of one task.
         prompt: of the same.
-        precision: what the trunk computes in.
+        precision: what the trunk shall compute in; float32 where it fails in that.
         attention: how it attends.
         engine: of another network on the same trunk, to be run the same way; default: a new one.
 
@@ -263,7 +275,7 @@ def build_network(
     if bidirectional and not causal:
         raise ConfigError(f"attention: {pretrained.located.name!r} is an encoder, which looks both ways; leave it out")
     engine = engine or Engine(pretrained.trunk.to(device), causal=causal, bidirectional=bidirectional)
-    if engine.path == "padded":
+    if engine.path != "packed":
         needs = "prefix" if isinstance(virtual_tokens(engine.trunk), SoftPrefix) else ""
         needs = "attention: bidirectional with labels of several tokens" if bidirectional and head.paths else needs
         if needs:
@@ -272,10 +284,23 @@ def build_network(
     if attention == "flash":
         engine.flash = choose_kernel(device, precision, _needs(engine, head))
     fuse_lora(engine.trunk)
+    precision = usable_precision(engine, precision)
     if device.type == "cpu":
         keep_freed_memory()
     prefix_ids = (*virtual_ids(engine.trunk), *prompt.prefix_ids)
-    return Network(engine, head.to(device), prefix_ids, precision)
+    return Network(engine, head.to(device), prefix_ids, precision, steady=make_steady(engine, precision))
+
+
+def _warn_of_looser_batches(network: Network, manifest: dict[str, Any]) -> None:
+    now = network.batch_tolerance.stated
+    if now > manifest.get("batch_tolerance", now):
+        warnings.warn(
+            f"matrix products in {network.precision} depend on how many texts are computed together on this device: a "
+            f"probability may differ by up to {now:g} from that of the text alone, and differed by "
+            f"{manifest['batch_tolerance']:g} at most where the model was made",
+            AdjudgeWarning,
+            stacklevel=4,
+        )
 
 
 def _needs(engine: Engine, head: Head) -> Needs:

@@ -8,7 +8,6 @@ what a head that writes answers to ``ANSWER.json``.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adjudge.core import processes
 from adjudge.core.atomic import read_json, write_json
 from adjudge.core.errors import WorkError
 from adjudge.core.protocols import Classifier, replies_of
@@ -85,8 +85,9 @@ def verify_saved(
         # Escaped, because a text may hold half of a surrogate pair, which UTF-8 cannot.
         asked = {"texts": list(texts), "labels": list(classifier.labels), "decision": classifier.decision.to_json()}
         probe.write_text(json.dumps(asked), encoding="utf-8")
-        command = [sys.executable, "-m", "adjudge.models.classifiers.round_trip", str(model), str(probe), str(answer)]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        done = processes.run(
+            processes.module_command("adjudge.models.classifiers.round_trip", str(model), str(probe), str(answer))
+        )
         if done.returncode != 0:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise WorkError(

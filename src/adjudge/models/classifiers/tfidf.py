@@ -32,7 +32,7 @@ _CHUNK_CHARS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class NgramOptions:
     """What a family of n-grams is made of.
 
     Attributes:
@@ -61,7 +61,7 @@ class Reading:
         )
 
 
-class Family:
+class NgramFeatures:
     """One kind of n-grams with its vocabulary and weights: texts in, rows of unit length out.
 
     Args:
@@ -70,7 +70,7 @@ class Family:
         idf: ``[F]`` float32 weights, ``ln((1 + N) / (1 + df)) + 1`` over the N train texts.
     """
 
-    def __init__(self, reading: Reading, terms: Sequence[str], idf: F32) -> None:
+    def __init__(self, reading: NgramOptions, terms: Sequence[str], idf: F32) -> None:
         self.reading = reading
         self.terms = list(terms)
         self.idf = idf
@@ -78,8 +78,8 @@ class Family:
 
     @classmethod
     def fit(
-        cls, reading: Reading, texts: Sequence[str], min_df: int, max_features: int | None
-    ) -> tuple[Family, sparse.csr_matrix] | None:
+        cls, reading: NgramOptions, texts: Sequence[str], min_df: int, max_features: int | None
+    ) -> tuple[NgramFeatures, sparse.csr_matrix] | None:
         """The family of these texts with their features ``[N, F]``, or None where they hold no such n-gram.
 
         Where no n-gram is in ``min_df`` texts, as in a handful of short ones, all are kept.
@@ -130,7 +130,7 @@ class TfidfClassifier:
     def __init__(
         self,
         labels: Sequence[str],
-        families: Sequence[Family],
+        families: Sequence[NgramFeatures],
         linear: Linear,
         max_chars: int,
         temperature: float = 1.0,
@@ -150,14 +150,14 @@ class TfidfClassifier:
 
     def predict_logits(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Scores ``[N, C]``. A text's scores are the same, bit for bit, whatever stands beside it."""
-        found = np.empty((len(texts), len(self._labels)), dtype=np.float32)
+        logits = np.empty((len(texts), len(self._labels)), dtype=np.float32)
         bar = progress.task("predict", len(texts)) if progress else nullcontext(lambda _: None)
         with bar as advance:
             for start, part in chunks(texts, self._max_chars):
                 features = sparse.hstack([family.features(part) for family in self._families], format="csr")
-                found[start : start + len(part)] = self._linear.logits(features)
+                logits[start : start + len(part)] = self._linear.logits(features)
                 advance(len(part))
-        return found
+        return logits
 
     def predict_proba(self, texts: Sequence[str], progress: Progress | None = None) -> F32:
         """Probabilities ``[N, C]``; see `adjudge.core.protocols.Classifier.predict_proba`."""
@@ -208,14 +208,14 @@ class TfidfClassifier:
         manifest = read_manifest(path)
         arrays = load_file(path / "arrays.safetensors")
         vocabulary = read_json(path / "vocabulary.json")
-        readings = [Reading(**fields) for fields in manifest["families"]]
+        readings = [NgramOptions(**fields) for fields in manifest["families"]]
         widths = [len(terms) for terms in vocabulary]
         if len(vocabulary) != len(readings) or any(
             f"idf_{i}" not in arrays or arrays[f"idf_{i}"].shape != (width,) for i, width in enumerate(widths)
         ):
             raise DataError(f"{path}: the vocabulary and the arrays do not fit each other; save the classifier again")
         families = [
-            Family(reading, terms, arrays[f"idf_{i}"])
+            NgramFeatures(reading, terms, arrays[f"idf_{i}"])
             for i, (reading, terms) in enumerate(zip(readings, vocabulary, strict=True))
         ]
         labels = [str(label) for label in manifest["labels"]]

@@ -88,8 +88,8 @@ def combined(changes: list[torch.Tensor], how: How, weights: Sequence[float], de
 
     shares = torch.tensor(list(weights), dtype=changes[0].dtype, device=changes[0].device)
     if how == "linear":
-        found: torch.Tensor = merge_utils.task_arithmetic(changes, shares)
-        return found
+        change: torch.Tensor = merge_utils.task_arithmetic(changes, shares)
+        return change
     ways: dict[How, Any] = {
         "ties": merge_utils.ties,
         "dare_linear": merge_utils.dare_linear,
@@ -140,20 +140,20 @@ def _lora_layers(classifier: NeuralClassifier) -> dict[str, Any]:
     trunk = classifier.network.engine.trunk
     refuse_rounded(trunk)
     unfuse_lora(trunk)
-    found = {name: module for name, module in trunk.named_modules() if isinstance(module, LoraLayer)}
-    odd = [name for name, module in found.items() if type(module) is not Linear or any(module.use_dora.values())]
-    if not found or odd:
+    layers = {name: module for name, module in trunk.named_modules() if isinstance(module, LoraLayer)}
+    odd = [name for name, module in layers.items() if type(module) is not Linear or any(module.use_dora.values())]
+    if not layers or odd:
         what = f"{odd[0]} is no plain LoRA layer" if odd else f"the adaptation is {classifier.adaptation!r}"
         raise ConfigError(f"only plain LoRA adapters on linear layers can be combined: {what}")
-    return found
+    return layers
 
 
 def _change(layer: Any) -> torch.Tensor | None:
     """``s B A`` of a layer ``[out, in]``, or None where an adapter leaves it alone."""
     if layer is None:
         return None
-    found: torch.Tensor = layer.get_delta_weight(layer.active_adapters[0]).detach()
-    return found
+    change: torch.Tensor = layer.get_delta_weight(layer.active_adapters[0]).detach()
+    return change
 
 
 def _add(classifier: NeuralClassifier, name: str, change: torch.Tensor) -> None:

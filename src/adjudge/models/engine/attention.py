@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from adjudge.models.engine.flash import FlashKernel, flash_attention, lay_out, to_device
+from adjudge.models.engine.flash import FlashKernel, RowLayout, flash_attention, lay_out, lay_out_paths, to_device
+from adjudge.models.engine.next_tokens import NextTokens
 from adjudge.models.engine.packed import Group, PackedBatch
 from adjudge.models.engine.segments import Segment, Settings, additive_mask, segmented_attention
 
@@ -24,6 +25,12 @@ _HARMLESS = frozenset(
     {"packed", "position_ids", "use_cache", "cache_position", "output_attentions", "is_causal", "deterministic"}
 )
 _KNOWN = _HARMLESS | {"scaling", "dropout", "sliding_window"}
+
+
+States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Queries ``[heads, T, D]``, keys and values ``[kv_heads, T, D]``."""
+Front = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values ``[kv_heads, P, D]`` that all rows see."""
 
 
 class NotPackableError(Exception):
@@ -46,7 +53,8 @@ def packed_attention(
         key: see query.
         value: see query.
         attention_mask: must be None; the layout knows what each row sees.
-        options: ``packed`` (the `PackedBatch`), ``scaling``, ``dropout``, ``sliding_window``.
+        options: ``packed`` (a `PackedBatch`, or the `NextTokens` of rows that are being written), ``scaling``,
+            ``dropout``, ``sliding_window``.
 
     Returns:
         ``[1, T, heads, D]`` and no weights.
@@ -54,24 +62,63 @@ def packed_attention(
     Raises:
         NotPackableError: the layer wants a bias, a soft cap, sinks, or anything else that is not known here.
     """
-    batch: PackedBatch | None = options.get("packed")
+    batch: PackedBatch | NextTokens | None = options.get("packed")
     if batch is None:
         raise NotPackableError("nothing: the model does not hand its arguments on to it")
     unknown = [name for name, option in options.items() if name not in _KNOWN and option is not None]
     if unknown or attention_mask is not None:
         raise NotPackableError(", ".join(sorted(unknown)) or "an attention mask of its own")
     window: int | None = options.get("sliding_window")
-    if window is not None and batch.both_ways:
-        window += 1
     scale = float(options.get("scaling") or query.shape[-1] ** -0.5)
     dropout = float(options.get("dropout") or 0.0)
     q, k, v = (_computed(state)[0] for state in (query, key, value))
+    if isinstance(batch, NextTokens):
+        return batch.attend(q, k, v, window, scale)[None], None
+    if window is not None and batch.both_ways:
+        window += 1
     if batch.learned is not None:
         k, v = batch.learned.put(module, k, v)
     front = _front(batch, k, v)
+    if batch.keep is not None:
+        batch.keep.append((k[:, batch.leading :], v[:, batch.leading :]))
     if batch.flash is not None:
         return _flash(batch, batch.flash, (q, k, v), front, window, scale), None
-    long = _n_long(batch.groups, query.device)
+    attend = _tree if batch.branches else _rows
+    return attend(batch, (q, k, v), front, window, scale, dropout)[None], None
+
+
+def _tree(
+    batch: PackedBatch, states: States, front: Front | None, window: int | None, scale: float, dropout: float
+) -> torch.Tensor:
+    """The prefix and the rows behind it, then the rows behind each node of a tree: ``[T, heads, D]``."""
+    q, k, v = states
+    starts = [batch.leading + branch.start for branch in batch.branches]
+    outputs = [_rows(batch, _cut(states, 0, starts[0]), front, window, scale, dropout)]
+    seen = (k, v)
+    if front is not None and not batch.leading:
+        seen = (torch.cat([front[0], k], dim=1), torch.cat([front[1], v], dim=1))
+    if "paths" not in batch.masks:
+        batch.masks["paths"] = torch.cat([branch.path for branch in batch.branches])
+    sizes = [branch.rows.prefix for branch in batch.branches]
+    paths = [torch.split(state.index_select(1, batch.masks["paths"]), sizes, dim=1) for state in seen]
+    ends = [*starts[1:], q.shape[1]]
+    for branch, path, start, end in zip(batch.branches, zip(*paths, strict=True), starts, ends, strict=True):
+        outputs.append(_rows(branch.rows, _cut(states, start, end), path, window, scale, dropout))
+    return torch.cat(outputs)
+
+
+def _cut(states: States, start: int, end: int) -> States:
+    """The tokens from one place to another."""
+    q, k, v = (state[:, start:end] for state in states)
+    return q, k, v
+
+
+def _rows(
+    batch: PackedBatch, states: States, front: Front | None, window: int | None, scale: float, dropout: float
+) -> torch.Tensor:
+    """The prefix, where it is run, and rows that see it and themselves: ``[T, heads, D]``."""
+    q, k, v = states
+    long = _n_long(batch.groups, q.device)
     n_long = sum(group.size for group in batch.groups[:long])
     sizes = [batch.leading, n_long, q.shape[1] - batch.leading - n_long]
     parts = [torch.split(state, sizes, dim=1) for state in (q, k, v)]
@@ -80,19 +127,19 @@ def packed_attention(
         outputs.append(_prefix(parts[0][0], parts[1][0], parts[2][0], window, scale, dropout))
     if sizes[1]:
         masks = [_fused_mask(batch, group, window, q.dtype) for group in batch.groups[:long]]
-        states = tuple(part[1].transpose(0, 1) for part in parts)
-        outputs += _fused(states, front, batch.groups[:long], masks, scale, dropout)
+        rows = tuple(part[1].transpose(0, 1) for part in parts)
+        outputs += _fused(rows, front, batch.groups[:long], masks, scale, dropout)
     if sizes[2]:
         settings = _settings(batch, batch.groups[long:], window, scale, dropout, parts[0][2], len(k))
         outputs.append(_plain(parts[0][2], parts[1][2], parts[2][2], front, settings))
-    return torch.cat(outputs)[None], None
+    return torch.cat(outputs)
 
 
 def _flash(
     batch: PackedBatch,
     kernel: FlashKernel,
-    states: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    front: tuple[torch.Tensor, torch.Tensor] | None,
+    states: States,
+    front: Front | None,
     window: int | None,
     scale: float,
 ) -> torch.Tensor:
@@ -102,13 +149,24 @@ def _flash(
     outputs = [_prefix(q[:, :lead], k[:, :lead], v[:, :lead], window, scale, 0.0)] if lead else []
     if batch.groups:
         if "flash" not in batch.masks:
-            lengths = torch.cat([group.lengths for group in batch.groups]).cpu()
-            batch.masks["flash"] = to_device(lay_out(lengths, batch.prefix), q.device)
+            batch.masks["flash"] = to_device(_flash_rows(batch), q.device)
         reach = -1 if window is None else window - 1
         limits = (reach, 0 if batch.causal else reach)
         own = (q[:, lead:], k[:, lead:], v[:, lead:])
+        if batch.branches and front is None:
+            front = (k[:, :0], v[:, :0])  # a tree's keys are picked even where nothing stands before all of them
         outputs.append(flash_attention(kernel, own, front, batch.masks["flash"], scale=scale, window=limits))
     return torch.cat(outputs)[None]
+
+
+def _flash_rows(batch: PackedBatch) -> RowLayout:
+    """Where each row's keys lie: the prefix's and its own, in a tree those of its path and its own."""
+    families = [batch, *(branch.rows for branch in batch.branches)]
+    lengths = [torch.cat([group.lengths for group in family.groups]).cpu() for family in families]
+    if not batch.branches:
+        return lay_out(lengths[0], batch.prefix)
+    paths = [torch.arange(batch.prefix), *(branch.path.cpu() for branch in batch.branches)]
+    return lay_out_paths(lengths, paths, batch.prefix)
 
 
 def _computed(state: torch.Tensor) -> torch.Tensor:

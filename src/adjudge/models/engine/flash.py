@@ -8,7 +8,7 @@ mask; causality is aligned to the end of a row.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -23,7 +23,7 @@ _HEAD_SIZE = 256
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowLayout:
     """How queries and keys of a batch's rows lie in their tensors.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rows:
     longest_key: int
 
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Rows, float, tuple[int, int]], torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, RowLayout, float, tuple[int, int]], torch.Tensor]
 """queries, keys, values ``[T, heads, D]``, rows, scale, window (left, right; -1: no limit) -> ``[T, heads, D]``."""
 
 
@@ -119,35 +119,47 @@ def _unmet(needs: Needs) -> str:
     return "" if needs.packed else "needs the packed engine, which this model cannot use"
 
 
-def lay_out(lengths: torch.Tensor, prefix: int) -> Rows:
+def lay_out(lengths: torch.Tensor, prefix: int) -> RowLayout:
     """Where the rows' queries and keys lie.
 
     Args:
         lengths: ``[B]`` tokens of each row, in the order of the tokens, on the CPU.
         prefix: tokens of the shared prefix, P; 0 for none.
     """
-    ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    key_ends = torch.cat([lengths.new_zeros(1), (lengths + prefix).cumsum(0)])
-    shared = torch.arange(prefix)
+    return lay_out_paths([lengths], [torch.arange(prefix)], prefix)
+
+
+def lay_out_paths(lengths: Sequence[torch.Tensor], paths: Sequence[torch.Tensor], prefix: int) -> RowLayout:
+    """Where queries and keys lie of rows that stand behind different paths of a tree.
+
+    Args:
+        lengths: of each family of rows with one path, tokens of each row in the order of the tokens, on the CPU.
+        paths: of each family, where the keys before its rows are.
+        prefix: P, tokens of the shared prefix; the first row's first key is at P.
+    """
+    sizes = torch.cat(list(lengths))
+    ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    before = [path for family, path in zip(lengths, paths, strict=True) for _ in range(len(family))]
     keys = [
-        torch.cat([shared, prefix + torch.arange(start, start + length)])
-        for start, length in zip(ends[:-1].tolist(), lengths.tolist(), strict=True)
+        torch.cat([path, prefix + torch.arange(start, start + length)])
+        for path, start, length in zip(before, ends[:-1].tolist(), sizes.tolist(), strict=True)
     ]
-    longest = int(lengths.max())
-    return Rows(ends.int(), key_ends.int(), torch.cat(keys), longest, longest + prefix)
+    key_sizes = torch.tensor([len(one) for one in keys])
+    key_ends = torch.cat([key_sizes.new_zeros(1), key_sizes.cumsum(0)])
+    return RowLayout(ends.int(), key_ends.int(), torch.cat(keys), int(sizes.max()), int(key_sizes.max()))
 
 
-def to_device(rows: Rows, device: torch.device) -> Rows:
+def to_device(rows: RowLayout, device: torch.device) -> RowLayout:
     """The same with its tensors on a device."""
     ends, key_ends, keys = (part.to(device, non_blocking=True) for part in (rows.query_ends, rows.key_ends, rows.keys))
-    return Rows(ends, key_ends, keys, rows.longest_query, rows.longest_key)
+    return RowLayout(ends, key_ends, keys, rows.longest_query, rows.longest_key)
 
 
 def flash_attention(
     kernel: FlashKernel,
     states: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     front: tuple[torch.Tensor, torch.Tensor] | None,
-    rows: Rows,
+    rows: RowLayout,
     *,
     scale: float,
     window: tuple[int, int],
@@ -173,7 +185,7 @@ def flash_attention(
 
 
 def _package(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: Rows, scale: float, window: tuple[int, int]
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: RowLayout, scale: float, window: tuple[int, int]
 ) -> torch.Tensor:
     library: Any = importlib.import_module("flash_attn")
     found: torch.Tensor = library.flash_attn_varlen_func(
@@ -184,7 +196,7 @@ def _package(
 
 
 def _own(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: Rows, scale: float, window: tuple[int, int]
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: RowLayout, scale: float, window: tuple[int, int]
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 

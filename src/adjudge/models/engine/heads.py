@@ -186,8 +186,8 @@ class WritingHead(nn.Module):
         tokens = torch.tensor([token for ids in answers for token in ids], device=targets.device)
         with torch.autocast(hidden.device.type, enabled=False):
             scores = self.readout.scaling(linear(hidden, self.weight, self.readout.bias))
-            found = cross_entropy(scores, tokens, label_smoothing=label_smoothing, reduction="none")
-            return found.new_zeros(len(answers)).index_add_(0, owner, found)
+            token_losses = cross_entropy(scores, tokens, label_smoothing=label_smoothing, reduction="none")
+            return token_losses.new_zeros(len(answers)).index_add_(0, owner, token_losses)
 
     def closed(self) -> LabelHead:
         """The head of the closed set with the weights as they are now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from adjudge.core.errors import WorkError
-from adjudge.core.protocols import Progress, SilentProgress
+from adjudge.core.protocols import BatchTolerance, Progress, SilentProgress
 from adjudge.core.types import Encoded
 from adjudge.models.adapters.companion import Companion
 from adjudge.models.adapters.lowrank import forget_waiting
 from adjudge.models.engine.engine import Engine, States
 from adjudge.models.engine.heads import Head, WritingHead
 from adjudge.models.engine.prefix_cache import PrefixCache, PrefixStates
+from adjudge.models.engine.prefix_tree import PrefixTree
 from adjudge.models.engine.token_budget import next_batch, out_of_memory, token_budget
-from adjudge.models.trunk.precision import Resolved, compute
+from adjudge.models.trunk.precision import BATCH_TOLERANCES, Resolved, compute
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Network:
         prefix_cache: the prefix's key-value states, for prediction.
         rate_multipliers: what learning rates are multiplied by, by a part of the parameters' names.
         companions: what trains along: a rank allocation, a mixture's router loss.
+        steady: whether rows are rounded the same way in any batch; see `adjudge.models.engine.steadiness`.
     """
 
     engine: Engine
@@ -44,6 +46,7 @@ class Network:
     prefix_cache: PrefixCache = field(default_factory=PrefixCache, repr=False)
     rate_multipliers: dict[str, float] = field(default_factory=dict)
     companions: list[Companion] = field(default_factory=list, repr=False)
+    steady: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +79,12 @@ class Network:
     def batch_tokens(self) -> int:
         """Tokens of one forward pass in prediction."""
         return token_budget(self.engine.trunk, self.device, len(self.prefix_ids))
+
+    @property
+    def batch_tolerance(self) -> BatchTolerance:
+        """By how much a probability may depend on the rows beside it, in this precision and on this device."""
+        tolerance = BATCH_TOLERANCES[self.precision]
+        return tolerance if self.steady else replace(tolerance, stated=tolerance.most)
 
     def describe_cache(self) -> dict[str, Any]:
         """Whether prediction keeps the prefix's states, why not, and the memory that they take now."""
@@ -129,6 +138,11 @@ class Network:
         """Hidden states of a batch, in the network's precision."""
         with compute(self.precision, self.device):
             return self.engine.states(encoded, self.prefix_ids, self.head.paths)
+
+    def tree_states(self, tree: PrefixTree) -> States:
+        """As `states`, of rows that share more than the prompt's prefix: what they share is run once."""
+        with compute(self.precision, self.device):
+            return self.engine.tree_states(tree, self.prefix_ids, self.head.paths)
 
     def answer_losses(
         self, encoded: Sequence[Encoded], targets: torch.Tensor, label_smoothing: float = 0.0
@@ -199,8 +213,8 @@ class Network:
         """A batch read, or None where memory does not hold it."""
         try:
             with compute(self.precision, self.device):
-                kept = self._prefix_states()
-                states = self.engine.states(rows, self.prefix_ids, paths, kept)
+                kept = self.kept_prefix()
+                states = self.engine.states(rows, self.prefix_ids, paths, kept, predicting=True)
             return reader(states)
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not out_of_memory(error):
@@ -226,7 +240,8 @@ class Network:
             return own + nodes
         return (len(self.prefix_ids) + own) * (1 + nodes)
 
-    def _prefix_states(self) -> PrefixStates | None:
+    def kept_prefix(self) -> PrefixStates | None:
+        """The prefix's states, for passes without gradients; None where there are none, or they cannot be kept."""
         if not (self.prefix_ids and self.engine.caches):
             return None
         return self.prefix_cache.get(self.engine, self.prefix_ids, self.precision)

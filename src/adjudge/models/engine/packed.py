@@ -3,12 +3,17 @@
 Linear layers see real tokens only. Attention runs per row, with the prefix's keys and values in front of the row's
 own, so a row never sees its neighbours; positions restart behind the prefix. Rows are ordered by length and attended
 in groups of similar length, so padding exists inside attention alone and is small there.
+
+A sum over more slots may round otherwise, even if they add nothing. In prediction a row's group is therefore as wide
+as the row's own length asks for, whatever else is in the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -21,6 +26,8 @@ from adjudge.models.engine.prefix_cache import PrefixStates
 # A row joins a group of longer rows where that wastes at most this share of its slots, or this many slots.
 _GROUP_SHARE = 0.6
 _GROUP_SLOTS = 8
+# Fixed widths are multiples of so many slots, and from 128 slots on at most an eighth apart.
+_WIDTH_STEP = 8
 
 
 @dataclass
@@ -31,7 +38,7 @@ class Group:
         start: where the group's tokens begin behind the prefix.
         size: number of the group's tokens.
         rows: number of rows, B'.
-        width: length of the longest, L.
+        width: slots of each row, L: at least the length of the longest.
         gather: slot -> token within the group, ``[B' * L]``; None where all rows have length L.
         scatter: token within the group -> slot, ``[size]``; None likewise.
         lengths: ``[B']``.
@@ -51,8 +58,27 @@ class Group:
 
 
 @dataclass
+class SharedSegment:
+    """Rows behind a node of a prefix tree: its children, attended as rows are, with the path to them as their prefix.
+
+    Attributes:
+        start: where their tokens begin behind the batch's prefix.
+        path: ``[P']`` index of every token before them, root first. The prefix's tokens are 0 to P - 1, whether they
+            are run or were kept; those behind it follow.
+        rows: their layout, of which the groups and P' are used; their tokens are among the batch's own.
+    """
+
+    start: int
+    path: torch.Tensor
+    rows: PackedBatch
+
+
+@dataclass
 class PackedBatch:
     """A batch in the packed layout. T tokens in all: P of the prefix, then the rows', longest row first.
+
+    In a prefix tree the rows are the nodes directly behind the prefix, and those behind other nodes follow, parent by
+    parent, in `branches`.
 
     Attributes:
         ids: ``[T]`` token ids.
@@ -68,6 +94,9 @@ class PackedBatch:
         replay: holds them, where they were kept: then the sequence is without the prefix's P tokens, and what is
             said above of T holds with those P added.
         replayed: how many layers have read them.
+        branches: rows behind rows, parents first (`adjudge.models.engine.prefix_tree`).
+        keep: takes every layer's keys and values ``[kv_heads, T - P, D]`` of the tokens behind the prefix, where
+            tokens written later are to see them.
         learned: keys and values of virtual tokens (prefix tuning), or None.
         both_ways: whether a causal architecture looks both ways; its windows then count one token more to a side.
         flash: the kernel that attends, where one was asked for.
@@ -86,6 +115,8 @@ class PackedBatch:
     record: PrefixStates | None = None
     replay: PrefixStates | None = None
     replayed: int = 0
+    branches: list[SharedSegment] = field(default_factory=list)
+    keep: list[tuple[torch.Tensor, torch.Tensor]] | None = None
     learned: LearnedStates | None = None
     both_ways: bool = False
     flash: FlashKernel | None = None
@@ -121,6 +152,7 @@ def pack(
     causal: bool,
     paths: Sequence[tuple[int, ...]] = (),
     replay: PrefixStates | None = None,
+    fixed_widths: bool = False,
 ) -> PackedBatch:
     """Lay out a batch.
 
@@ -130,6 +162,7 @@ def pack(
         causal: whether the model is causal.
         paths: label-trie nodes to run behind every row, parents first (`LabelTrie.nodes`).
         replay: the prefix's keys and values, where they were kept; then its tokens are not run again.
+        fixed_widths: whether a group's width follows from the length of its rows alone, not from the longest of them.
     """
     shared = list(prefix_ids) if causal else []
     leading = [] if causal else list(prefix_ids)
@@ -153,7 +186,7 @@ def pack(
         positions=torch.cat([torch.arange(len(run)), *row_positions]),
         prefix=len(shared),
         causal=causal,
-        groups=_groups(lengths, row_positions, paths),
+        groups=_groups(lengths, row_positions, paths, fixed_widths),
         owner=torch.tensor(order).repeat_interleave(torch.tensor(lengths)),
         answer=(starts + own_lengths - 1)[by_caller],
         nodes=((starts + own_lengths)[:, None] + node_offsets)[by_caller],
@@ -163,23 +196,42 @@ def pack(
 
 
 def _groups(
-    lengths: Sequence[int], positions: Sequence[torch.Tensor], paths: Sequence[tuple[int, ...]]
+    lengths: Sequence[int],
+    positions: Sequence[torch.Tensor],
+    paths: Sequence[tuple[int, ...]],
+    fixed_widths: bool,
 ) -> list[Group]:
     groups, first, start = [], 0, 0
     while first < len(lengths):
-        width, last = lengths[first], first
-        while last < len(lengths) and lengths[last] >= min(width * _GROUP_SHARE, width - _GROUP_SLOTS):
-            last += 1
-        group = _group(start, list(lengths[first:last]), positions[first:last], paths)
+        longest = lengths[first]
+        width = fixed_width(longest) if fixed_widths else longest
+        joins = partial(_has_width, width) if fixed_widths else partial(_is_similar, longest)
+        rows = list(takewhile(joins, lengths[first:]))
+        last = first + len(rows)
+        group = _group(start, width, rows, positions[first:last], paths)
         groups.append(group)
         first, start = last, start + group.size
     return groups
 
 
+def fixed_width(length: int) -> int:
+    """Slots of a group for rows of `length` >= 1 tokens: 8, 16 … 128, 144 … 256, 288 and so on."""
+    step = max(_WIDTH_STEP, (1 << (length - 1).bit_length()) // 16)
+    return -(-length // step) * step
+
+
+def _has_width(width: int, length: int) -> bool:
+    return fixed_width(length) == width
+
+
+def _is_similar(longest: int, length: int) -> bool:
+    return length >= min(longest * _GROUP_SHARE, longest - _GROUP_SLOTS)
+
+
 def _group(
-    start: int, lengths: list[int], positions: Sequence[torch.Tensor], paths: Sequence[tuple[int, ...]]
+    start: int, width: int, lengths: list[int], positions: Sequence[torch.Tensor], paths: Sequence[tuple[int, ...]]
 ) -> Group:
-    width, rows, sizes = lengths[0], len(lengths), torch.tensor(lengths)
+    rows, sizes = len(lengths), torch.tensor(lengths)
     starts = sizes.cumsum(0) - sizes
     slots = torch.arange(width)
     filled = slots < sizes[:, None]

@@ -198,8 +198,10 @@ def _products(
     heads, length, size = front.shape
     if not length or _repeats(rows):
         behind = _behind(front, state, part).transpose(1, 2)
-        found = torch.bmm(rows, behind) if mask is None else torch.baddbmm(mask, rows, behind, alpha=scale)
-        return found.mul_(scale) if mask is None and scale != 1.0 else found
+        if mask is None and scale == 1.0:
+            return torch.bmm(rows, behind)
+        # Without a mask too, so that scores are rounded once whether or not a longer row is in the segment.
+        return torch.baddbmm(rows.new_zeros(1, 1, 1) if mask is None else mask, rows, behind, alpha=scale)
     inside = torch.bmm(rows, _slots(state, part).transpose(1, 2))
     before = torch.bmm(rows.view(heads, -1, size), front.transpose(1, 2)).view(*inside.shape[:2], length)
     found = torch.cat([before, inside], dim=2).mul_(scale)

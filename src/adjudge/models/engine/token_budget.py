@@ -18,6 +18,12 @@ _CPU_TOKENS = (512, 1024)
 _CUDA_TOKENS = (4096, 65536)
 # Share of the device's memory that one batch's states may take.
 _MEMORY_SHARE = 0.05
+# Rows that are written together. A pass over one token of each reads every weight once; from so many rows on, products
+# take longer than that, on a GPU a little later.
+_CPU_ROWS = 64
+_CUDA_ROWS = 512
+# Share of the device's memory that their keys and values may take.
+_CACHE_SHARE = 0.1
 # How PyTorch's allocator for CPUs says that there is no memory, in a plain RuntimeError.
 _CPU_ALLOCATOR = "DefaultCPUAllocator"
 
@@ -43,6 +49,26 @@ def token_budget(trunk: nn.Module, device: torch.device, prefix: int = 0) -> int
     least, most = _CUDA_TOKENS if device.type == "cuda" else _CPU_TOKENS
     fits = int(_memory_bytes(device) * _MEMORY_SHARE / (4 * (6 * hidden + 3 * inner + 3 * scores)))
     return max(least, min(most, fits))
+
+
+def rows_at_once(device: torch.device) -> int:
+    """The most rows that are written together."""
+    return _CUDA_ROWS if device.type == "cuda" else _CPU_ROWS
+
+
+def cache_budget(trunk: nn.Module, device: torch.device) -> int:
+    """Tokens whose keys and values, in float32, take a tenth of the device's memory; 1 at least.
+
+    Args:
+        trunk: the model without head.
+        device: where it runs.
+    """
+    config: Any = trunk.config
+    queries = int(getattr(config, "num_attention_heads", 1))
+    heads = int(getattr(config, "num_key_value_heads", None) or queries)
+    size = int(getattr(config, "head_dim", None) or config.hidden_size // queries)
+    layers = int(getattr(config, "num_hidden_layers", 1))
+    return max(1, int(_memory_bytes(device) * _CACHE_SHARE / (2 * 4 * layers * heads * size)))
 
 
 # What architectures call the width between the two matrices of a layer's second half.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-
-from adjudge.core.protocols import Progress, SilentProgress
+from adjudge.core.protocols import Progress
 from adjudge.core.types import Encoded
-from adjudge.models.engine.engine import States
-from adjudge.models.engine.heads import full_precision
 from adjudge.models.engine.network import Network
+from adjudge.models.engine.sampler import Sampler
+from adjudge.models.engine.sampling import Sampling
 from adjudge.models.trunk.readout import Readout
 from adjudge.models.trunk.tokenizer import ModelTokenizer
 from adjudge.prompts.replies import is_whole
@@ -37,9 +35,6 @@ class Written:
 class Writer:
     """Writes replies: the most probable token each time, until a special token, a line break or the limit.
 
-    Every token is one more pass over the rows that still write, behind the kept states of the prompt's prefix, through
-    the same engine as everything else: packed, with adapters, independent of a row's neighbours.
-
     Attributes:
         readout: the language-model head, on the network's device.
         max_new_tokens: of a reply, at most.
@@ -56,29 +51,6 @@ class Writer:
         progress: Progress | None = None,
     ) -> list[Written]:
         """What the model writes behind each prompt, ``N`` replies in the order of the rows."""
-        ends = tokenizer.control_ids
-        ids: list[tuple[int, ...]] = [()] * len(encoded)
-        done: dict[int, Written] = {}
-        going = list(range(len(encoded)))
-        with (progress or SilentProgress()).task("write", len(encoded)) as advance:
-            for left in reversed(range(self.max_new_tokens)):
-                if not going:
-                    break
-                rows = [replace(encoded[i], suffix_ids=(*encoded[i].suffix_ids, *ids[i])) for i in going]
-                # float32 holds ids up to 16.7 million exactly.
-                found = network.read(rows, self._next_ids, 1)[:, 0].astype(int)
-                for i, token in zip(going, found.tolist(), strict=True):
-                    ended = token in ends
-                    ids[i] = ids[i] if ended else (*ids[i], token)
-                    text = tokenizer.decode(ids[i])
-                    whole = ended or is_whole(text)
-                    if whole or not left:
-                        done[i] = Written(text, whole)
-                advance(len(going) - sum(i not in done for i in going))
-                going = [i for i in going if i not in done]
-        return [done[i] for i in range(len(encoded))]
-
-    def _next_ids(self, states: States) -> torch.Tensor:
-        hidden = full_precision(states.hidden[states.answer])
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.readout.best(hidden)[:, None]
+        greedy = Sampling(self.max_new_tokens, stop_ids=tokenizer.control_ids)
+        replies = Sampler(network, self.readout, tokenizer, greedy, is_whole).write(encoded, progress=progress)
+        return [Written(one.text, one.ended in ("token", "text")) for (one,) in replies]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from adjudge.core.problem import ProblemKind, problem_of
 
 _NOT_STATED = "not stated; ask whoever gave you the data before you pass the model on"
 _METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "hamming_loss", "mcc")
 _OF_PROBABILITIES = ("log_loss", "brier", "ece")
-_FORMS = {
+Form = Literal["sequence", "states", "causal", "writing", "adapter", "onnx", "gguf"]
+_FORMS: dict[Form, str] = {
     "sequence": "`AutoModelForSequenceClassification`; the tokenizer puts the prompt around each text, and the "
     "temperature is in the head, so softmax of the logits (sigmoid, where the config's `problem_type` is "
     "`multi_label_classification`) is the calibrated probability",
@@ -24,6 +25,19 @@ _FORMS = {
     "onnx": "an ONNX graph with the head and the temperature inside: ids and mask in, probabilities out",
     "gguf": "a GGUF file of the whole causal language model",
 }
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        form: which of the forms above.
+        loads: what loads the folder, and how to get one that more programs load.
+    """
+
+    form: Form
+    loads: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Parity:
 
 
 def model_card(
-    form: str,
+    exported: Exported,
     record: Mapping[str, Any],
     metrics: Mapping[str, Any],
     parity: Parity,
@@ -89,7 +103,7 @@ def model_card(
     """The card as Markdown with the front matter that model hubs read.
 
     Args:
-        form: a key of the forms above.
+        exported: what was written.
         record: the run's ``run.json``.
         metrics: its ``metrics.json``.
         parity: of the exported files.
@@ -101,13 +115,14 @@ def model_card(
         "license": base.get("license") or "unknown",
         "base_model": base.get("id"),
         "pipeline_tag": "text-classification",
-        "library_name": "peft" if form == "adapter" else "transformers",
+        "library_name": "peft" if exported.form == "adapter" else "transformers",
         "tags": ["text-classification", "adjudge"],
     }
     parts = [
         "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items() if value) + "---\n",
         f"# {record['task']['name']}: {record['display']}\n",
-        f"A text classifier made with adjudge. Form: {_FORMS[form]}.\n",
+        f"A text classifier made with adjudge. Form: {_FORMS[exported.form]}.\n",
+        f"What loads it: {exported.loads}.\n",
         _answers(record, writes=writes),
         _numbers(metrics, writes=writes),
         _data(record, data_license),

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -26,28 +25,35 @@ from adjudge.models.adapters import save_adapter
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.derive.folding import fold, refuse_rounded, round_weights
 from adjudge.models.engine.heads import LabelHead, ScoreHead
+from adjudge.models.exchange.card import Exported, Form
+from adjudge.models.exchange.own_head import fill, fitting_head, plain_config, scaled_head, sequence_model
 from adjudge.models.exchange.prompted import prompted_tokenizer
 from adjudge.models.trunk.loading import load_pretrained, locate
 from adjudge.models.trunk.precision import WeightsType
+from adjudge.models.trunk.readout import trunk_of
 from adjudge.prompts.replies import ReplyParser
 
-Form = Literal["sequence", "states", "causal", "writing", "adapter"]
 SCRIPT = "predict.py"
-# tanh(x) is x to float32's precision where x is this small a multiple of a state; see `_through_tanh`.
-_SMALL = 1e-4
-_FITS = 1e-4
 
 
-def export_huggingface(classifier: NeuralClassifier, folder: Path, weights: WeightsType = "float32") -> Form:
+_OWN_HEAD_LOADS = (
+    'pipeline("text-classification", folder, truncation=True), and servers that take '
+    "AutoModelForSequenceClassification, load it by themselves; the prompt is in the tokenizer and the temperature in "
+    "the head. Without truncation they read more of a long text than the run did"
+)
+_WORDS_LOAD = (
+    "language-model programs load it, and predict.py shows how its label words are scored or its reply is read; "
+    'pipeline("text-classification") does not take it: for a folder that it takes, train with head: score'
+)
+
+
+def export_huggingface(classifier: NeuralClassifier, folder: Path, weights: WeightsType = "float32") -> Exported:
     """Write a model folder with everything in one set of weights: adapters are merged, in place.
 
     Args:
         classifier: changed in place; do not use it afterwards but for comparing.
         folder: is made.
         weights: number format of the files, the head included.
-
-    Returns:
-        The form, see the head of this file.
 
     Raises:
         ConfigError: the adapter is no change of weights, or the head cannot be expressed.
@@ -56,16 +62,33 @@ def export_huggingface(classifier: NeuralClassifier, folder: Path, weights: Weig
     folder.mkdir(parents=True)
     if isinstance(classifier.network.head, LabelHead):
         _save_model(causal_model(classifier), folder, weights)
-        return write_words(classifier, folder)
+        return Exported(write_words(classifier, folder), _WORDS_LOAD)
     tokenizer = prompted_tokenizer(classifier.tokenizer, classifier.prompt)
     tokenizer.save_pretrained(str(folder))
-    model = sequence_model(classifier, tokenizer)
+    model = sequence_model(classifier, tokenizer, weights)
     if model is not None:
         _save_model(model, folder, weights)
-        return with_script(folder, "sequence")
+        return Exported(with_script(folder, "sequence"), _OWN_HEAD_LOADS)
+    fitting = fitting_head(classifier, tokenizer, weights)
     _save_model(plain_copy(trunk, pad_token_id=tokenizer.pad_token_id), folder, weights)
     write_head(classifier, folder)
-    return with_script(folder, "states")
+    return Exported(with_script(folder, "states"), _states_load(classifier, fitting))
+
+
+def _states_load(classifier: NeuralClassifier, fitting: str | None) -> str:
+    """Why pipelines do not take a folder, and which head they would take."""
+    head = classifier.network.head
+    own = f"pooling: {head.pooling}" if isinstance(head, ScoreHead) else "this head"
+    remedy = (
+        f"for a folder that they take, train with {fitting}"
+        if fitting
+        else "no other head of this architecture would do, but --format onnx writes one graph with everything inside"
+    )
+    return (
+        f"only predict.py, or a program like it, runs it: AutoModel gives the states and head.safetensors the layer. "
+        f'pipeline("text-classification") and servers that take AutoModelForSequenceClassification do not, since the '
+        f"architecture's own classifier computes another function than {own}; {remedy}"
+    )
 
 
 def prepare(classifier: NeuralClassifier, weights: WeightsType) -> nn.Module:
@@ -87,7 +110,7 @@ def prepare(classifier: NeuralClassifier, weights: WeightsType) -> nn.Module:
     return trunk
 
 
-def export_adapter(classifier: NeuralClassifier, folder: Path) -> Form:
+def export_adapter(classifier: NeuralClassifier, folder: Path) -> Exported:
     """Write the adapter alone, in PEFT's format; the base model is named in it and stays where it is.
 
     Raises:
@@ -121,7 +144,7 @@ def export_adapter(classifier: NeuralClassifier, folder: Path) -> Form:
         write_head(classifier, folder)
         _name_base(classifier, folder, "FEATURE_EXTRACTION")
         with_script(folder, "states")
-    return "adapter"
+    return Exported("adapter", "PEFT loads it onto its base model, which must be at hand; predict.py shows how")
 
 
 def _name_base(classifier: NeuralClassifier, folder: Path, task_type: str) -> None:
@@ -136,108 +159,13 @@ def with_script(folder: Path, form: Form) -> Form:
     return form
 
 
-def scaled_head(classifier: NeuralClassifier) -> tuple[torch.Tensor, torch.Tensor]:
-    """The score layer ``[C, H]`` and ``[C]`` with offset and temperature inside: its probabilities are calibrated."""
-    head = classifier.network.head
-    if not isinstance(head, ScoreHead):
-        raise ConfigError("this form needs a score head; the classifier has a label head")
-    weight, temperature = head.linear.weight.detach().cpu(), classifier.temperature
-    bias = weight.new_zeros(len(weight)) if head.linear.bias is None else head.linear.bias.detach().cpu()
-    return weight / temperature, (bias + torch.from_numpy(classifier.offset)) / temperature
-
-
 def plain_copy(trunk: Any, **changes: Any) -> nn.Module:
     """A plain copy of a trunk, its attention the library's own."""
     from transformers import AutoModel
 
     model: nn.Module = AutoModel.from_config(plain_config(trunk, **changes))
-    _fill(model, trunk)
+    fill(model, trunk)
     return model
-
-
-def plain_config(trunk: Any, **changes: Any) -> Any:
-    """A copy of a trunk's config without what this process has set in it."""
-    config = type(trunk.config).from_dict({**trunk.config.to_dict(), **changes})
-    config.dtype = torch.float32
-    return config
-
-
-def _fill(model: nn.Module, trunk: nn.Module) -> set[str]:
-    """Copy a trunk's weights into a model of its kind; the names of those that the trunk has not (a pooler's)."""
-    outcome = model.load_state_dict(trunk.state_dict(), strict=False)
-    if outcome.unexpected_keys:
-        raise ConfigError(f"the trunk's weights do not fit its architecture: {outcome.unexpected_keys[:3]}")
-    return set(outcome.missing_keys)
-
-
-def sequence_model(classifier: NeuralClassifier, tokenizer: Any) -> nn.Module | None:
-    """The architecture's own classifier with the same function, or None where it has none.
-
-    Args:
-        classifier: with a score head and no adapter left.
-        tokenizer: of `prompted_tokenizer`.
-    """
-    from transformers import AutoModelForSequenceClassification
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-
-    trunk: Any = classifier.network.engine.trunk
-    if type(trunk.config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        return None
-    labels = classifier.labels
-    config = plain_config(
-        trunk,
-        pad_token_id=tokenizer.pad_token_id,
-        id2label=dict(enumerate(labels)),
-        label2id={label: i for i, label in enumerate(labels)},
-        problem_type=f"{'multi' if classifier.decision.problem.multi else 'single'}_label_classification",
-    )
-    with torch.random.fork_rng():
-        model: Any = AutoModelForSequenceClassification.from_config(config)
-    model.eval()
-    missing = _fill(model.base_model, trunk)
-    inside = {f"{model.base_model_prefix}.{name.rpartition('.')[0]}" for name in missing}
-    outside = [
-        name for name, module in model.named_modules() if isinstance(module, nn.Linear) and _is_outside(model, module)
-    ]
-    layers = [model.get_submodule(name) for name in (*inside, *outside)]
-    return model if _set_head(layers, classifier) and _same_function(model, tokenizer, classifier) else None
-
-
-def _is_outside(model: Any, module: nn.Module) -> bool:
-    return all(module is not other for other in model.base_model.modules())
-
-
-@torch.no_grad()
-def _set_head(layers: list[Any], classifier: NeuralClassifier) -> bool:
-    """Set one linear layer, or a square one before it; whether that is what there is."""
-    weight, bias = scaled_head(classifier)
-    if not 1 <= len(layers) <= 2 or layers[-1].weight.shape != weight.shape:
-        return False
-    if layers[-1].bias is None and bool(bias.any()):
-        return False
-    scale = _through_tanh(layers[0]) if len(layers) == 2 else 1.0
-    layers[-1].weight.copy_(weight / scale)
-    if layers[-1].bias is not None:
-        layers[-1].bias.copy_(bias)
-    return True
-
-
-def _through_tanh(layer: Any) -> float:
-    """Make a square layer with tanh behind it the identity, times a factor so small that tanh is linear there."""
-    if layer.weight.shape[0] == layer.weight.shape[1]:
-        layer.weight.copy_(torch.eye(len(layer.weight)) * _SMALL)
-        layer.bias.zero_()
-    return _SMALL
-
-
-_PROBES = ("", "a", "two words", "a longer text, of more than a handful of tokens: 1, 2, 3 and 4 ...")
-
-
-@torch.inference_mode()
-def _same_function(model: Any, tokenizer: Any, classifier: NeuralClassifier) -> bool:
-    batch = tokenizer(list(_PROBES), padding=True, truncation=True, return_tensors="pt")
-    found = classifier.decision.probabilities(model(**batch).logits.numpy())
-    return float(np.abs(found - classifier.predict_proba(_PROBES)).max()) <= _FITS
 
 
 def causal_prefix(classifier: NeuralClassifier) -> str:
@@ -246,7 +174,7 @@ def causal_prefix(classifier: NeuralClassifier) -> str:
 
     with torch.device("meta"):
         whole: Any = AutoModelForCausalLM.from_config(plain_config(classifier.network.engine.trunk))
-    return f"{whole.base_model_prefix}."
+    return f"{trunk_of(whole)[0]}."
 
 
 def causal_model(classifier: NeuralClassifier) -> nn.Module:
@@ -262,7 +190,7 @@ def causal_model(classifier: NeuralClassifier) -> nn.Module:
     tied = bool(trunk.config.tie_word_embeddings) and untouched
     with torch.random.fork_rng():
         model: Any = AutoModelForCausalLM.from_config(plain_config(trunk, tie_word_embeddings=tied))
-    _fill(model.base_model, trunk)
+    fill(trunk_of(model)[1], trunk)
     with torch.no_grad():
         output = model.get_output_embeddings()
         output.weight.copy_(output.weight if tied else weight)

@@ -17,7 +17,19 @@ from adjudge.core.task import Task
 from adjudge.models.classifiers.neural import NeuralClassifier, build_network
 from adjudge.models.classifiers.sequence import SequenceClassifier
 from adjudge.models.engine.heads import LabelHead
-from adjudge.models.trunk.loading import Located, Pretrained, load_tokenizer, locate, model_kind
+from adjudge.models.trunk.folder import refuse_pointers, refuse_unreadable
+from adjudge.models.trunk.loading import (
+    Located,
+    Pretrained,
+    load_config,
+    load_tokenizer,
+    locate,
+    model_kind,
+    reading,
+    table_rows,
+)
+from adjudge.models.trunk.positions import longest_input
+from adjudge.models.trunk.readout import trunk_of
 from adjudge.prompts import build_prompt
 from adjudge.prompts.trie import build_trie
 
@@ -43,18 +55,17 @@ def import_folder(folder: Path, task: Task, *, base: str | None = None, max_toke
         A classifier that needs the folder no more.
 
     Raises:
-        DataError: neither of the two, or without safetensors.
+        DataError: neither of the two, or an adapter without safetensors.
         ConfigError: labels differ, another problem type, or an adapter that cannot be merged.
-        ModelNotFoundError: the base model cannot be had.
+        ModelNotFoundError: the model, or the base model, cannot be had or read.
     """
     if (folder / "adapter_config.json").is_file():
         return _adapter(folder, task, base, max_tokens)
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: neither a model (config.json) nor a PEFT adapter (adapter_config.json)")
-    _need_safetensors(folder, "*.safetensors")
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    refuse_unreadable(folder)
+    located = Located(folder.resolve().name, str(folder))
+    config = load_config(located)
     if not any(str(name).endswith("ForSequenceClassification") for name in config.architectures or []):
         made = ", ".join(config.architectures or ["no architecture"])
         raise ConfigError(f"{folder}: holds {made}; only models for sequence classification bring their own answer")
@@ -66,9 +77,9 @@ def import_folder(folder: Path, task: Task, *, base: str | None = None, max_toke
             f"{folder}: the model's labels (id2label) are {', '.join(map(repr, own))}, the task's are "
             f"{', '.join(map(repr, labels))}; they must be the same words"
         )
-    located = Located(folder.name, str(folder))
+    tokenizer = load_tokenizer(located, table_rows(config))
     columns = [own.index(label) for label in labels]
-    return _sequence(_sequence_model(located), load_tokenizer(located), labels, columns, max_tokens, task)
+    return _sequence(_sequence_model(located), tokenizer, labels, columns, max_tokens, task)
 
 
 def _refuse_other_problem(folder: Path, problem_type: str | None, task: Task) -> None:
@@ -83,15 +94,10 @@ def _refuse_other_problem(folder: Path, problem_type: str | None, task: Task) ->
     )
 
 
-def _need_safetensors(folder: Path, pattern: str) -> None:
-    if not any(folder.glob(pattern)):
-        raise DataError(f"{folder}: has no {pattern}; pickled weights are not loaded, save it as safetensors first")
-
-
 def _sequence_model(located: Located, **options: Any) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), reading(located):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             located.source,
             dtype=torch.float32,
@@ -117,7 +123,7 @@ def _sequence(
         _, after = tokenizer.surround()
         known.pad_token = padding_token(known, after or [-1])
     model.config.pad_token_id = known.pad_token_id
-    limits = [known.model_max_length, getattr(model.config, "max_position_embeddings", None), _MOST_TOKENS]
+    limits = [known.model_max_length, longest_input(model), _MOST_TOKENS]
     longest = min(int(limit) for limit in limits if isinstance(limit, int) and limit > 0)
     decision = Decision(task.problem)
     return SequenceClassifier(model, tokenizer.transformers, labels, columns, max_tokens or longest, decision=decision)
@@ -129,7 +135,9 @@ def _adapter(folder: Path, task: Task, base: str | None, max_tokens: int | None)
     if not named:
         raise ConfigError(f"{folder}: the adapter names no base model; give it with --base")
     located = locate(str(named))
-    tokenizer = load_tokenizer(Located(folder.name, str(folder)) if (folder / "tokenizer.json").is_file() else located)
+    config = load_config(located)
+    beside = Located(folder.resolve().name, str(folder)) if (folder / "tokenizer.json").is_file() else located
+    tokenizer = load_tokenizer(beside, table_rows(config))
     labels = tuple(task.labels or ())
     if len(labels) < 2:
         raise ConfigError("an adapter names no labels; give the task's `labels`, in the order of its outputs")
@@ -140,6 +148,11 @@ def _adapter(folder: Path, task: Task, base: str | None, max_tokens: int | None)
         raise ConfigError(
             f"{folder}: the adapter brings no head (its task type is not SEQ_CLS), so label words are scored against "
             "each other, which gives one label to each text, and the task is multi_label"
+        )
+    if model_kind(config) != "causal":
+        raise ConfigError(
+            f"{folder}: the adapter brings no head (its task type is not SEQ_CLS) and {located.name!r} is no causal "
+            "model, so nothing says what its answers are"
         )
     return _causal(folder, located, tokenizer, task, max_tokens or _MOST_TOKENS)
 
@@ -155,7 +168,11 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         values = dict(read_json(folder / "adapter_config.json"))
     except (json.JSONDecodeError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'adapter_config.json'}: not a JSON object ({error})") from error
-    _need_safetensors(folder, "adapter_model.safetensors")
+    refuse_pointers(folder)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise DataError(
+            f"{folder}: has no adapter_model.safetensors; pickled weights are not loaded, save it as safetensors first"
+        )
     if values.get("peft_type") not in _MERGEABLE:
         raise ConfigError(
             f"{folder}: adapters of type {values.get('peft_type')!r} cannot be imported; "
@@ -199,19 +216,16 @@ def _merged(model: Any, folder: Path) -> Any:
 
 def _causal(folder: Path, located: Located, tokenizer: Any, task: Task, max_tokens: int) -> NeuralClassifier:
     """A causal model with the adapter inside and the task's label words as its answers."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if model_kind(AutoConfig.from_pretrained(located.source, trust_remote_code=False)) != "causal":
-        raise ConfigError(
-            f"{folder}: the adapter brings no head (its task type is not SEQ_CLS) and {located.name!r} is no causal "
-            "model, so nothing says what its answers are"
+    with reading(located):
+        model = AutoModelForCausalLM.from_pretrained(
+            located.source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
-    model = AutoModelForCausalLM.from_pretrained(
-        located.source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
     model = _merged(model, folder)
     rows = model.get_output_embeddings().weight.detach()
-    pretrained = Pretrained(located, "causal", model.base_model.requires_grad_(False), rows, tokenizer)
+    trunk = trunk_of(model)[1].requires_grad_(False)
+    pretrained = Pretrained(located, "causal", trunk, None, tokenizer, rows.shape[1])
     labels = tuple(task.labels or ())
     prompt = build_prompt(task, labels, tokenizer, max_tokens=max_tokens)
     trie = build_trie(prompt.answer_ids, tokenizer.end_id)

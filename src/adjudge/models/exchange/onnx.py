@@ -16,7 +16,8 @@ from adjudge.core.errors import ConfigError, WorkError
 from adjudge.core.optional import require
 from adjudge.models.classifiers.neural import NeuralClassifier
 from adjudge.models.engine.heads import ScoreHead
-from adjudge.models.exchange.huggingface import SCRIPT, plain_copy, prepare, scaled_head
+from adjudge.models.exchange.huggingface import SCRIPT, plain_copy, prepare
+from adjudge.models.exchange.own_head import scaled_head
 from adjudge.models.exchange.prompted import prompted_tokenizer
 
 FILE = "model.onnx"

@@ -29,8 +29,8 @@ class TokenTable(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids ``[...]`` -> rows ``[..., H]``."""
-        found: torch.Tensor = _Lookup.apply(self.weight, ids.reshape(-1), self)  # type: ignore[no-untyped-call]
-        return found.view(*ids.shape, -1)  # out here: a Function's own view cannot be changed in place
+        rows: torch.Tensor = _Lookup.apply(self.weight, ids.reshape(-1), self)  # type: ignore[no-untyped-call]
+        return rows.view(*ids.shape, -1)  # out here: a Function's own view cannot be changed in place
 
     def add(self, ids: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add rows' gradients ``[n, H]`` to those of the table; the padding id's row does not learn."""

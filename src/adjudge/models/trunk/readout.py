@@ -95,6 +95,14 @@ class Readout(nn.Module):
             yield start, self.scaling(products)
 
 
+def trunk_of(model: Any) -> tuple[str, nn.Module]:
+    """A causal language model's trunk, and what it is called there."""
+    trunk = model.base_model
+    if trunk is model:  # where the model's class and its parts do not agree on that name
+        trunk = model.get_decoder()
+    return next((name, module) for name, module in model.named_modules() if module is trunk)
+
+
 @torch.no_grad()
 def find_readout(model: Any) -> Readout | None:
     """How a causal language model reads scores off its trunk's states, or None where that is not known here.
@@ -105,11 +113,13 @@ def find_readout(model: Any) -> Readout | None:
         model: as of Transformers' ``AutoModelForCausalLM``, in float32, without dropout.
     """
     head = model.get_output_embeddings()
+    if head is None:
+        return None
     device = head.weight.device
     step = max(1, len(head.weight) // (_PROBE_TOKENS + 1))
     ids = torch.arange(1, _PROBE_TOKENS + 1, device=device)[None] * step
-    expected = model(input_ids=ids).logits[0]
-    hidden = model.base_model(input_ids=ids).last_hidden_state[0]
+    expected = model(input_ids=ids, use_cache=False).logits[0]
+    hidden = trunk_of(model)[1](input_ids=ids, use_cache=False).last_hidden_state[0]
     for scaling in _candidates(model.config.get_text_config()):
         readout = Readout(head.weight, getattr(head, "bias", None), scaling)
         worst = (readout(hidden) - expected).abs().max()

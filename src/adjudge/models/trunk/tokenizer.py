@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,20 @@ class ModelTokenizer:
 
     Args:
         tokenizer: a `PreTrainedTokenizerFast`.
+        table_rows: rows of the model's embedding table: ids must be less. None: not known.
 
     Raises:
-        ConfigError: the tokenizer is a slow one: without it, special tokens inside a text cannot be told apart.
+        ConfigError: the tokenizer is a slow one: without it, special tokens inside a text cannot be told apart; or a
+            text can have ids that the table has no row for.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, table_rows: int | None = None) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ConfigError(f"the tokenizer of {tokenizer.name_or_path!r} has no fast form (tokenizer.json)")
         self._tokenizer = tokenizer
+        self._table_rows = table_rows
+        # Special tokens are left out: a text has none, and some models list ones that they have no row for.
+        self._refuse_out_of_range(set(tokenizer.get_vocab().values()) - self.control_ids, "words")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
@@ -52,12 +57,17 @@ class ModelTokenizer:
 
     def encode_template(self, text: str) -> list[int]:
         """See `adjudge.prompts.tokenizer_protocol.Tokenizer.encode_template`."""
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else []
+        if not text:
+            return []
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        self._refuse_out_of_range(ids, "special tokens of a template")
+        return list(ids)
 
     def surround(self) -> tuple[list[int], list[int]]:
         """See `adjudge.prompts.tokenizer_protocol.Tokenizer.surround`."""
         inner = self._tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
         whole = self._tokenizer(_PROBE)["input_ids"]
+        self._refuse_out_of_range(whole, "special tokens")
         for start in range(len(whole) - len(inner) + 1):
             if whole[start : start + len(inner)] == inner:
                 return list(whole[:start]), list(whole[start + len(inner) :])
@@ -140,6 +150,21 @@ class ModelTokenizer:
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Number of tokens of each text, ``[N]``, without special tokens: a `TokenCounter`."""
         return np.array([len(ids) for ids in self.encode_texts(texts)], dtype=np.int64)
+
+    def count_known(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Number of tokens of each text that stand for something in the vocabulary, ``[N]``: a `TokenCounter`."""
+        names = (self._tokenizer.unk_token, getattr(self._tokenizer.backend_tokenizer.model, "unk_token", None))
+        unknown = {self._tokenizer.convert_tokens_to_ids(name) for name in names if name is not None}
+        return np.array([sum(i not in unknown for i in ids) for ids in self.encode_texts(texts)], dtype=np.int64)
+
+    def _refuse_out_of_range(self, ids: Collection[int], what: str) -> None:
+        if self._table_rows is None or not ids or max(ids) < self._table_rows:
+            return
+        raise ConfigError(
+            f"the tokenizer of {self._tokenizer.name_or_path!r} gives {what} ids up to {max(ids):,}, and the model's "
+            f"embedding has {self._table_rows:,} rows: tokenizer and weights are not of one model (or tokens were "
+            "added without resizing the embedding); take both from one place"
+        )
 
     @property
     def transformers(self) -> Any:

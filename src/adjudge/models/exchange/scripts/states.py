@@ -7,7 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
+if not sys.stderr.isatty():
+    logging.disable_progress_bar()  # a log has no use for it
 folder = Path(__file__).parent
 tokenizer = AutoTokenizer.from_pretrained(folder)  # puts the prompt around each text and pads on the right
 model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()

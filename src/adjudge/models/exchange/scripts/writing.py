@@ -11,7 +11,10 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
+if not sys.stderr.isatty():
+    logging.disable_progress_bar()  # a log has no use for it
 folder = Path(__file__).parent
 tokenizer = AutoTokenizer.from_pretrained(folder)
 gguf = "model.gguf" if (folder / "model.gguf").is_file() else None

@@ -9,8 +9,8 @@ import torch
 
 from adjudge.core.errors import ConfigError
 from adjudge.core.task import Task
-from adjudge.methods.fit_network import HeadConfig, build_head, choose_prompt
 from adjudge.methods.method import Setting
+from adjudge.models.assembly import HeadConfig, build_head, choose_prompt
 from adjudge.models.classifiers.neural import build_network
 from adjudge.models.engine.heads import LabelHead, ScoreHead
 from adjudge.models.trunk.loading import Pretrained, load_pretrained

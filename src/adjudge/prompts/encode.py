@@ -1,10 +1,8 @@
-"""Building a task's prompt for a model: instruction, label list, chat template, verbalizers."""
+"""A task's messages as the token ids of a model: chat template or plain text, verbalizers, demonstrations."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from adjudge.core.errors import ConfigError
@@ -13,18 +11,16 @@ from adjudge.prompts.demonstrations import (
     TEXT_MARK,
     Demonstration,
     Shot,
-    holds_marks,
     shot_marks,
     split_marks,
     written,
 )
+from adjudge.prompts.messages import Message, conversation, user_content, verbalizers
 from adjudge.prompts.prompt import Kind, Prompt, cut
 from adjudge.prompts.tokenizer_protocol import Tokenizer
 
 Style = Literal["auto", "chat", "plain", "bare"]
 
-DEFAULT_INSTRUCTION = "Classify the text."
-DEFAULT_PROMPT = "{instruction}\n\nText:\n{text}"
 ANSWER_CUE = "\nLabel:"
 
 
@@ -67,9 +63,9 @@ def build_prompt(
     _refuse_equal_answers(labels, answers, answer_ids)
     answer_of = {label: (answers[i], answer_ids[i]) for i, label in enumerate(labels)}
     solved = _solve(shots, shot_tokens, answer_of, tokenizer)
-    content = user_content(task, labels, words)
+    said = conversation(task, user_content(task, labels, words), TEXT_MARK, [*map(shot_marks, range(len(solved)))])
     render = _render_chat if kind == "chat" else _render_plain
-    pieces, marks = split_marks(render(task, content, tokenizer, len(solved)), len(solved))
+    pieces, marks = split_marks(render(said, tokenizer), len(solved))
     prefix_ids = [] if kind == "chat" else _begin(tokenizer)
     ids_of = {mark: ids for i, shot in enumerate(solved) for mark, ids in shot.ids(i).items()}
     for piece, mark in zip(pieces, marks, strict=False):
@@ -113,79 +109,21 @@ def _bare(labels: Sequence[str], tokenizer: Tokenizer, max_tokens: int, shots: S
     return Prompt("bare", "", "", tuple(labels), tuple(before), tuple(after), ((),) * len(labels), max_tokens)
 
 
-def _render_chat(task: Task, content: Content, tokenizer: Tokenizer, n_shots: int) -> str:
-    turns = [
-        (content.around(text, first=i == 0), answer)
-        for i, (text, answer) in enumerate(map(shot_marks, range(n_shots)))
-    ]
-    return tokenizer.render_chat(task.system or "", content.around(TEXT_MARK, first=not turns), turns)
+def _render_chat(said: Sequence[Message], tokenizer: Tokenizer) -> str:
+    turns = [message.content for message in said if message.role != "system"]
+    return tokenizer.render_chat(_system(said), turns[-1], list(zip(turns[:-1:2], turns[1::2], strict=True)))
 
 
-def _render_plain(task: Task, content: Content, tokenizer: Tokenizer, n_shots: int) -> str:
+def _render_plain(said: Sequence[Message], tokenizer: Tokenizer) -> str:
     del tokenizer
-    blocks = [
-        content.around(text, first=i == 0) + ANSWER_CUE + answer
-        for i, (text, answer) in enumerate(map(shot_marks, range(n_shots)))
-    ]
-    blocks.append(content.around(TEXT_MARK, first=not blocks) + ANSWER_CUE)
-    system = f"{task.system}\n\n" if task.system else ""
-    return system + "\n\n".join(blocks)
+    users, answers = ([message.content for message in said if message.role == role] for role in ("user", "assistant"))
+    system = _system(said)
+    blocks = [user + ANSWER_CUE + answer for user, answer in zip(users, [*answers, ""], strict=True)]
+    return (f"{system}\n\n" if system else "") + "\n\n".join(blocks)
 
 
-def verbalizers(task: Task, labels: Sequence[str]) -> tuple[str, ...]:
-    """The words that stand for each label: the task's, else the label itself."""
-    known = task.labels or {}
-    words = ((known[label].verbalizer if label in known else None) or label for label in labels)
-    return tuple(word.strip() for word in words)
-
-
-@dataclass(frozen=True)
-class Content:
-    """What the user's message says around a text.
-
-    Attributes:
-        opening: what is said once, in front of the first text.
-        before: what stands before each text.
-        after: what stands behind each text.
-    """
-
-    opening: str
-    before: str
-    after: str
-
-    def around(self, text: str, *, first: bool) -> str:
-        """The message of a text."""
-        return (self.opening if first else "") + self.before + text + self.after
-
-
-def user_content(task: Task, labels: Sequence[str], words: Sequence[str]) -> Content:
-    """The prompt around the text, with instruction and label list filled in."""
-    known = task.labels or {}
-    described = [
-        f"{word}: {known[label].description}" if label in known and known[label].description else word
-        for label, word in zip(labels, words, strict=True)
-    ]
-    wanted = "all of these labels that apply" if task.problem.multi else "exactly one of these labels"
-    if described == list(words):
-        listed, answer_with = ", ".join(words), f"Answer with {wanted}: "
-    else:
-        listed, answer_with = "\n".join(f"- {line}" for line in described), f"Answer with {wanted}:\n"
-    instruction = task.instruction or DEFAULT_INSTRUCTION
-    if "{labels}" not in instruction and "{labels}" not in (task.prompt or ""):
-        instruction = f"{instruction} {answer_with}{listed}"  # a closed set that is not shown cannot be chosen from
-    filled = {"labels": listed, "instruction": _fill(instruction, {"labels": listed})}
-    # The text's place is found first, so that a label or instruction that contains "{text}" is not taken for it.
-    before, after = (task.prompt or DEFAULT_PROMPT).split("{text}")
-    opening, gap, before = before.rpartition("\n\n")
-    content = Content(*(_fill(part, filled) for part in (opening + gap, before, after)))
-    if any(map(holds_marks, (content.opening, content.before, content.after, task.system or ""))):
-        raise ConfigError("instruction, prompt and labels must not contain the reserved characters U+E000 and U+E001")
-    return content
-
-
-def _fill(template: str, filled: dict[str, str]) -> str:
-    """Fill placeholders in one pass: what is filled in is not searched for placeholders again."""
-    return re.sub("|".join(rf"\{{{name}\}}" for name in filled), lambda found: filled[found[0][1:-1]], template)
+def _system(said: Sequence[Message]) -> str:
+    return "".join(message.content for message in said if message.role == "system")
 
 
 def _begin(tokenizer: Tokenizer) -> list[int]:
