@@ -18,7 +18,7 @@ from adjudge.core.errors import AdjudgeWarning, DataError, did_you_mean
 from adjudge.core.secrets import is_variable
 from adjudge.core.task import Source
 from adjudge.data import embedded, hub, sql
-from adjudge.data.files import columnar, delimited, excel, folders, json_rows, lines
+from adjudge.data.files import class_folders, columnar, delimited, excel, json_rows, text_lines
 from adjudge.data.files.encodings import Encoding, find_encoding, open_binary
 from adjudge.data.files.formats import text_format
 
@@ -60,14 +60,14 @@ class _Format:
 FORMATS: dict[str, _Format] = {
     "csv": _Format(delimited.read_batches, (".csv",), is_text=True, takes=("strict",)),
     "tsv": _Format(delimited.read_batches, (".tsv", ".tab"), is_text=True, takes=("strict",)),
-    "lines": _Format(lines.read_line_batches, (".txt",), is_text=True),
-    "text": _Format(lines.read_text_batches, (), is_text=True),
+    "lines": _Format(text_lines.read_line_batches, (".txt",), is_text=True),
+    "text": _Format(text_lines.read_text_batches, (), is_text=True),
     "json": _Format(json_rows.read_json_batches, (".json",), is_text=True, takes=("role",)),
     "jsonl": _Format(json_rows.read_jsonl_batches, (".jsonl", ".ndjson"), is_text=True),
     "parquet": _Format(columnar.read_parquet_batches, (".parquet", ".pq"), is_text=False),
     "arrow": _Format(columnar.read_arrow_batches, (".arrow", ".feather", ".ipc"), is_text=False),
     "excel": _Format(excel.read_excel_batches, (".xlsx", ".xlsm", ".xls", ".ods"), is_text=False),
-    "folders": _Format(folders.read_folder_batches, (), is_text=False),
+    "folders": _Format(class_folders.read_folder_batches, (), is_text=False),
 }
 
 
@@ -168,7 +168,7 @@ def open_source(source: Source, base: Path | None = None) -> OpenedSource:
     if source.label_file is not None:
         source = source.model_copy(update={"label_file": str(resolve(source.label_file, base))})
     if path.is_dir():
-        if source.format not in (None, "folders") or not folders.text_files(path):
+        if source.format not in (None, "folders") or not class_folders.text_files(path):
             raise DataError(f"{source.path}: is a directory; name a file in it{_files_in(path)}")
         return OpenedSource(path, source, "folders", None)
     try:
@@ -198,7 +198,7 @@ def local_files(source: Source, base: Path | None) -> list[Path]:
         return []
     paths = [Path(path).expanduser() for path in (source.path, source.label_file) if path is not None]
     places = [path if base is None else base / path for path in paths]
-    return [file for place in places for file in (folders.text_files(place) if place.is_dir() else [place])
+    return [file for place in places for file in (class_folders.text_files(place) if place.is_dir() else [place])
             if file.is_file()]  # fmt: skip
 
 

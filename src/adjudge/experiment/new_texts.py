@@ -13,7 +13,7 @@ from adjudge.data.files.encodings import Encoding, find_encoding
 from adjudge.data.files.formats import is_table
 from adjudge.data.files.json_rows import json_format
 from adjudge.data.files.layout import find_layout
-from adjudge.data.files.lines import first_lines, pattern_of
+from adjudge.data.files.text_lines import first_lines, pattern_of
 from adjudge.data.readers import format_by_name, is_text_file
 
 TEXT_COLUMN = "text"

@@ -22,7 +22,7 @@ from adjudge.core.hashing import hash_json
 from adjudge.core.protocols import Classifier, Progress, SilentProgress
 from adjudge.core.runs import Run
 from adjudge.core.task import Source, Task
-from adjudge.data.files.folders import text_files
+from adjudge.data.files.class_folders import text_files
 from adjudge.data.readers import iter_tables
 from adjudge.data.rows import texts_of
 from adjudge.experiment.lock import exclusive

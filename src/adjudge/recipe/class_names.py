@@ -10,7 +10,7 @@ from typing import Any
 
 from adjudge.core.errors import DataError
 from adjudge.data.files.encodings import find_encoding
-from adjudge.data.files.lines import first_lines
+from adjudge.data.files.text_lines import first_lines
 
 _NAMES_FILE = re.compile(
     r"(class(es)?|label|category|target)?[_-]?(names?|classes|labels|mapping)\.(txt|json|csv|tsv)"

@@ -25,7 +25,7 @@ from adjudge.data.files.headers import looks_like_data
 from adjudge.data.files.json_rows import json_format, split_names
 from adjudge.data.files.json_shapes import SPLITS
 from adjudge.data.files.layout import find_layout
-from adjudge.data.files.lines import first_lines
+from adjudge.data.files.text_lines import first_lines
 from adjudge.data.readers import OpenedSource, format_by_name, is_text_file, open_source, read_table
 from adjudge.data.rows import cells
 

@@ -12,7 +12,7 @@ from adjudge.data.files.forms import line_form
 from adjudge.data.files.headers import is_known
 from adjudge.data.files.json_rows import json_format
 from adjudge.data.files.layout import DELIMITERS, fit
-from adjudge.data.files.lines import first_lines
+from adjudge.data.files.text_lines import first_lines
 
 _MOST_LINES = 2
 
