@@ -9,7 +9,7 @@ READY  := $(VENV)/ready
 DEV    := $(VENV)/ready-for-development
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast mutants lint style types imports format bench test-oldest clean architectures
+.PHONY: help install demo test test-fast fuzz mutants lint style types imports format bench test-oldest clean architectures
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,11 @@ test: $(DEV)  ## all tests
 
 test-fast: $(DEV)  ## the tests without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+# A few seconds of it are part of the tests; this looks at other examples every time.
+fuzz: $(DEV)  ## the readers on any bytes and on damaged files (EXAMPLES=2000 for each test)
+	ADJUDGE_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -q --timeout 0 tests/data/test_reader_fuzz.py
 
 # All of them take hours; results are kept in .mutants/, so that an interrupted run goes on, and a part is a command:
 # make mutants MODULE=data/saved.py     make mutants LIMIT=20

@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adjudge.core.errors import DataError, UsageError, WorkError
+from adjudge.core.errors import AdjudgeWarning, DataError, UsageError, WorkError
 from adjudge.core.runs import Run
+from adjudge.core.task import Source
 from adjudge.experiment import predict
 from adjudge.experiment.predict import PredictOptions, predict_file, predict_texts
 from adjudge.models.classifiers.storage import load_classifier
@@ -154,6 +155,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from adjudge.core.runs import Run
+from adjudge.core.task import Source
 from adjudge.experiment import predict
 real = predict.answer_columns
 def slow(*arguments):
@@ -251,6 +253,73 @@ def test_nested_cells_are_kept_and_written_to_csv_as_json(tfidf_run, tmp_path):
     predict_file(tfidf_run, tmp_path / "new.jsonl", tmp_path / "out.jsonl")
     found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [record["review"] for record in found] == ["a great day", "a bad day"]
+
+
+def test_types_that_the_output_cannot_hold_are_refused_before_anything_is_predicted(tfidf_run, tmp_path, monkeypatch):
+    pl.DataFrame({"review": ["good"], "id": [b"\xff"]}).write_parquet(tmp_path / "new.parquet")
+    monkeypatch.setattr(predict, "answer_columns", lambda *_: pytest.fail("predicted"))
+    for suffix in ("csv", "tsv", "jsonl"):
+        with pytest.raises(DataError, match=f"column 'id' holds binary data, which a .{suffix} file cannot hold"):
+            predict_file(tfidf_run, tmp_path / "new.parquet", tmp_path / f"out.{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
+    monkeypatch.undo()
+    predict_file(tfidf_run, tmp_path / "new.parquet", tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet")["id"].to_list() == [b"\xff"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        (
+            "new.tsv",
+            'review\tn\n"Good film\t1\nbad\t2\nthe end"\t3\nlast\t4\n',
+            ['"Good film', "bad", 'the end"', "last"],
+        ),
+        ("new.csv", 'review,n\n"two\nlines",1\nlast,2\n', ["two\nlines", "last"]),
+        ("new.csv", "review\na, b\n\nc\n", ["a, b", "", "c"]),
+        ("new.json", '{"review": "a"}\n{"review": "b"}\n', ["a", "b"]),
+    ],
+)
+def test_every_row_of_a_file_comes_out_in_order(tfidf_run, tmp_path, name, content, texts):
+    (tmp_path / name).write_text(content)
+    summary = predict_file(tfidf_run, tmp_path / name, tmp_path / "out.parquet", PredictOptions(batch_rows=1))
+    assert pl.read_parquet(tmp_path / "out.parquet")["review"].to_list() == texts
+    assert summary.rows == len(texts)
+
+
+def test_texts_a_line_need_no_column(tfidf_run, tmp_path):
+    (tmp_path / "new.txt").write_text("a good day; really\n\nbad\n")
+    summary = predict_file(tfidf_run, tmp_path / "new.txt", tmp_path / "out.csv")
+    assert pl.read_csv(tmp_path / "out.csv")["text"].to_list() == ["a good day; really", "", "bad"]
+    assert (summary.rows, summary.without_text) == (3, 1)
+
+
+def test_where_quotes_leave_the_number_of_rows_open_nothing_is_predicted(tfidf_run, tmp_path):
+    rows = "".join(f"film {i}\t{i}\n" for i in range(5))
+    (tmp_path / "new.tsv").write_text(f'review\tn\n"a\tb"\t0\n"good\t1\nbad"\t2\n{rows}')
+    with pytest.raises(DataError, match="1 cell spans lines that could be rows of their own: lines 3–4"):
+        predict_file(tfidf_run, tmp_path / "new.tsv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv.parts").exists()
+    told = Source(path=str(tmp_path / "new.tsv"), quoting="standard")
+    assert predict_file(tfidf_run, told, tmp_path / "out.csv").rows == 7
+
+
+def test_bad_rows_are_left_out_only_where_that_is_said(tfidf_run, tmp_path):
+    (tmp_path / "new.csv").write_text("review,n\ngood,1\nbad,2,3\nfine,4\n")
+    with pytest.raises(DataError, match="line 3: 3 cells instead of 2"):
+        predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv")
+    told = Source(path=str(tmp_path / "new.csv"), skip_bad_rows=1)
+    with pytest.warns(AdjudgeWarning, match="1 row that cannot be read is left out: line 3"):
+        assert predict_file(tfidf_run, told, tmp_path / "out.csv").rows == 2
+
+
+def test_another_way_of_reading_is_another_prediction(tfidf_run, tmp_path, monkeypatch):
+    (tmp_path / "new.csv").write_text('review\n"a"\n')
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(predict, "write_output", lambda *_: (_ for _ in ()).throw(MemoryError))
+        predict_file(tfidf_run, tmp_path / "new.csv", tmp_path / "out.csv")
+    with pytest.raises(UsageError, match="parts of another prediction"):
+        predict_file(tfidf_run, Source(path=str(tmp_path / "new.csv"), quoting="none"), tmp_path / "out.csv")
 
 
 def test_texts_at_hand_get_label_confidence_and_probabilities(tfidf_run):

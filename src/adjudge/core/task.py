@@ -19,16 +19,9 @@ Format = Literal["csv", "tsv", "lines", "text", "json", "jsonl", "parquet", "arr
 _UNSAID = ("params", "quoting", "escape", "comment", "columns", "label_file", "skip_bad_rows")
 
 
-class Source(StrictModel):
-    """Where the rows of one split are.
+class TextForm(StrictModel):
+    """How the text of a file is written; what is not said is found."""
 
-    A plain string in YAML is its ``path``: a file, a folder of files by class, a hub id (``hf://owner/name``), an
-    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``);
-    ``${VARIABLE}`` in a URL is taken from the environment.
-    """
-
-    path: str = Field(min_length=1, description="file, folder, hf:// id, embedded:// name or database URL")
-    format: Format | None = Field(None, description="file format; default: by the file's name and content")
     encoding: str | None = Field(None, description="text encoding; default: found")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="between cells; default: found")
     quoting: Literal["standard", "none"] | None = Field(
@@ -41,27 +34,9 @@ class Source(StrictModel):
     header: bool | int = Field(
         True, description="whether the first row holds the column names, or the line (of Excel: row) that does"
     )
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="the task's column -> its name in this file, where they differ"
-    )
-    label_file: str | None = Field(
-        None, min_length=1, description="labels, one a line, of the texts in `path`, one a line"
-    )
-    skip_bad_rows: int = Field(0, ge=0, description="most rows that may be left out because they cannot be read")
     pattern: str | None = Field(
         None, description="for lines: a regular expression of a whole line, its named groups are the columns"
     )
-    query: str | None = Field(None, description="SQL query, for a database URL")
-    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | int | float | bool] = Field(
-        default_factory=dict, description="values of the query's `:name`; secrets as ${VARIABLE} of the environment"
-    )
-    sheet: str | None = Field(None, description="Excel sheet; default: the first")
-    split: str | None = Field(None, description="split of a hub data set or JSON file; default: the role's own name")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_string(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -85,6 +60,36 @@ class Source(StrictModel):
         if not named:
             raise ValueError(r"name the columns by groups, as in `(?P<label>\w+) (?P<text>.+)`")
         return value
+
+
+class Source(TextForm):
+    """Where the rows of one split are.
+
+    A plain string in YAML is its ``path``: a file, a folder of files by class, a hub id (``hf://owner/name``), an
+    embedded data set (``embedded://drug-reviews``) or a database URL (``sqlite:///x.db``, with ``query``);
+    ``${VARIABLE}`` in a URL is taken from the environment.
+    """
+
+    path: str = Field(min_length=1, description="file, folder, hf:// id, embedded:// name or database URL")
+    format: Format | None = Field(None, description="file format; default: by the file's name and content")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="the task's column -> its name in this file, where they differ"
+    )
+    label_file: str | None = Field(
+        None, min_length=1, description="labels, one a line, of the texts in `path`, one a line"
+    )
+    skip_bad_rows: int = Field(0, ge=0, description="most rows that may be left out because they cannot be read")
+    query: str | None = Field(None, description="SQL query, for a database URL")
+    params: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str | int | float | bool] = Field(
+        default_factory=dict, description="values of the query's `:name`; secrets as ${VARIABLE} of the environment"
+    )
+    sheet: str | None = Field(None, description="Excel sheet; default: the first")
+    split: str | None = Field(None, description="split of a hub data set or JSON file; default: the role's own name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _a_pattern_is_of_lines(self) -> Source:

@@ -163,7 +163,8 @@ def _sources(seen: Recognised, task: Path) -> dict[str, dict[str, Any]]:
         return path if "://" in path else Path(os.path.relpath(Path(path).resolve(), task.parent.resolve())).as_posix()
 
     usual = Source(path=seen.source.path).model_dump()
-    said = {key: value for key, value in seen.source.model_dump().items() if usual.get(key) != value}
+    given = seen.source.model_dump()
+    said = {key: value for key, value in given.items() if repr(usual.get(key)) != repr(value)}  # 1 is not true here
     said = {key: relative(value) if key == "label_file" else value for key, value in said.items() if value is not None}
     options = {"path": relative(seen.source.path), **said}
     if not seen.splits:
