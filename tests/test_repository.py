@@ -17,7 +17,7 @@ from adjudge.methods import METHODS
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "adjudge"
 CONFIG_BASES = {"StrictModel", "MethodConfig"}
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS, MAX_FIELDS = 400, 60, 7, 16
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS, MAX_FIELDS = 400, 60, 7, 15
 LAYERS = {
     "core", "render", "data", "prompts", "evaluate", "models", "train", "methods", "recipe", "experiment", "foresee",
     "derive", "face", "compare", "cli",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,8 +115,8 @@ def to_flow(value: Any) -> str:
         )
         text = text.removesuffix("\n").removesuffix("\n...")
         if text.isprintable() and parse_scalar(text) == value:
-            break
-    return text
+            return text
+    return json.dumps(value)  # on one line whatever the texts hold, and YAML too
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,19 +159,3 @@ def _sign_of_data(frame: pl.DataFrame) -> str | None:
     """What shows that the names of a frame's columns are a row of data."""
     head = frame.head(_LOOK_ROWS)
     return looks_like_data(frame.columns, [cells(head, column) for column in frame.columns])
-
-
-def separator_of_labels(values: Sequence[str | None]) -> str | None:
-    """The separator of cells that hold several labels: their parts occur alone, or with others, elsewhere."""
-    filled = [value for value in values if value]
-    for separator in SEPARATORS:
-        several = {value for value in filled if separator in value}
-        parts = [tuple(part.strip() for part in value.split(separator)) for value in set(filled)]
-        if not several or any(not part or len(part) > 40 for cell in parts for part in cell):
-            continue
-        used = Counter(part for cell in parts for part in set(cell))
-        shared = [cell for cell in parts if len(cell) > 1 and all(used[part] > 1 for part in cell)]
-        decimals = separator == "," and all(re.fullmatch(r"\d+(,(0|25|5|50|75))?", value) for value in several)
-        if len(shared) == len(several) and 1 < len(used) <= len(parts) and not decimals:
-            return separator
-    return None

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from adjudge.core.config import parse_scalar
+from adjudge.core.config import to_flow
 from adjudge.data.label_columns import LabelColumns
 from adjudge.recipe.minutes import WORK, shown_minutes
 
 MAX_KEY_CHARS = 100
 """Longer keys are written behind a question mark: YAML finds the colon of a short one only."""
-
-
-def _yaml(value: str) -> str:
-    """A text on one line of YAML."""
-    plain, quoted = (
-        yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-        for style in (None, '"')
-    )
-    return plain if plain.isprintable() and parse_scalar(plain) == value else quoted
 
 
 @dataclass(frozen=True)
@@ -56,40 +42,23 @@ class Start:
         return not self.columns.problem.single
 
 
-def _flow(value: Any) -> str:
-    """A value on one line of YAML: a text, a list of texts, or the options of a source."""
-    if isinstance(value, str):
-        return _yaml(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_quoted(_flow(item)) for item in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_flow(key)}: {_quoted(_flow(item))}' for key, item in value.items())}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _quoted(scalar: str) -> str:
-    """A scalar that may stand in a flow sequence or mapping, whose brackets and commas a plain one must not hold."""
-    plain = scalar[:1] not in "'\"[{" and any(char in scalar for char in ",[]{}#:")
-    return json.dumps(scalar, ensure_ascii=False) if plain else scalar
-
-
 def _source_line(role: str, options: Mapping[str, Any]) -> str:
     value = options["path"] if len(options) == 1 else options
-    return f"{role}: {_flow(value)}"
+    return f"{role}: {to_flow(dict(value) if isinstance(value, Mapping) else value)}"
 
 
 def _labels_lines(labels: Mapping[str, str]) -> str:
     lines = []
     for cell, label in labels.items():
-        key, about = _yaml(cell), "{}" if cell == label else _flow({"name": label})
+        key, about = to_flow(cell), "{}" if cell == label else to_flow({"name": label})
         lines.append(f"  {key}: {about}" if len(key) <= MAX_KEY_CHARS else f"  ? {key}\n  : {about}")
     return "\n".join(lines)
 
 
 def task_text(start: Start) -> str:
     """The task file."""
-    text_line = f"text: {_flow(start.text[0] if len(start.text) == 1 else start.text)}"
-    id_line = "# id: column" if start.id is None else f"id: {_yaml(start.id)}"
+    text_line = f"text: {to_flow(start.text[0] if len(start.text) == 1 else list(start.text))}"
+    id_line = "# id: column" if start.id is None else f"id: {to_flow(start.id)}"
     accept_line = f"accept: [{', '.join(start.flaws)}]"
     shown = ", ".join(f"{code} {rows:,}" for code, rows in start.flaws.items())
     rows_shown = f" (rows found: {shown})" if start.flaws else ""
@@ -100,7 +69,7 @@ def task_text(start: Start) -> str:
     )
     return f"""\
 # The task: what is decided, and where the rows are. Every key is checked; a typo gets an error with the nearest name.
-name: {_yaml(start.name)}
+name: {to_flow(start.name)}
 version: 1                # raise it when the meaning of a label changes
 
 {text_line:<25} # or a list of columns: [title, body]
@@ -109,7 +78,7 @@ version: 1                # raise it when the meaning of a label changes
 metadata: []              # columns kept for slices in the report: [shop, year]
 
 # The closed set: a classifier answers with one of these or abstains. Methods that prompt a model read better with a
-# line that says what a label means:   {_yaml(next(iter(start.labels)))[:60]}: what belongs here, in one line
+# line that says what a label means:   {to_flow(next(iter(start.labels)))[:60]}: what belongs here, in one line
 labels:
 {_labels_lines(start.labels)}
 
@@ -143,7 +112,7 @@ def recipe_text(
 # Times are estimates for this machine, from {rows:,} rows of about {mean_tokens:.0f} tokens and a short probe of its
 # float32 matrix speed, to within a factor of three; with bfloat16 units it is faster.
 # All together: {shown_minutes(sum(minutes.values()))}.
-name: {_yaml(name)}
+name: {to_flow(name)}
 task: ../tasks/{name}.yaml
 
 methods:
